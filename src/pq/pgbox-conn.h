@@ -1,0 +1,39 @@
+#ifndef PGBOX_CONN_H
+#define PGBOX_CONN_H
+
+struct pgbox_error;
+struct pgbox_conn;
+
+struct pgbox_conn_settings {
+	/* libpq connection string or URI. Several hosts and
+	   target_session_attrs are libpq's own business. */
+	const char *conninfo;
+	unsigned int connect_timeout_msecs;
+	/* bound on one request: from sending it to its last result */
+	unsigned int query_timeout_msecs;
+	/* a connection without a request for this long is closed
+	   (0: immediately after each request) */
+	unsigned int idle_timeout_msecs;
+	/* use named prepared statements; FALSE behind a pooler that can't */
+	bool prepare;
+};
+
+/* Get the process's connection for these settings, making the object (not
+   the link) when there is none: several users, storages and namespaces of one
+   process share one link. Never fails and never connects: the link is made by
+   the first request and closed when idle. parent_event is used for the first
+   reference only. The caller releases it with pgbox_conn_unref(). */
+struct pgbox_conn *
+pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event);
+void pgbox_conn_ref(struct pgbox_conn *conn);
+/* Sets *conn to NULL. The last reference closes the link. */
+void pgbox_conn_unref(struct pgbox_conn **conn);
+
+/* Close the link now if no request is under way (the object stays usable).
+   For sessions that are about to sit idle. */
+void pgbox_conn_release(struct pgbox_conn *conn);
+
+/* Identity of the store behind the connection for copy-by-reference: two
+   connection objects are the same store if the pointers are equal. */
+
+#endif
