@@ -1,0 +1,123 @@
+"""The lab of one test run: servers on demand, users, clients, clean-up.
+
+    PGBOX_TEST_STORAGE   pgbox (default), sdbox or maildir
+    PGBOX_TEST_KEEP      keep the working folder
+    PGBOX_TEST_VALGRIND  run imap, pop3, lmtp and doveadm under valgrind
+    PGBOX_TEST_PRELOAD   libraries of a sanitizer to preload into them
+    PGBOX_TEST_MODULE    the built plugin, if not found by itself
+"""
+
+import os
+
+import proc
+from cluster import Cluster
+from managesieve import SieveClient
+from node import Node
+
+
+class Lab:
+    """All servers and clients of a run. Servers start when first asked for."""
+
+    def __init__(self):
+        self.storage = os.environ.get("PGBOX_TEST_STORAGE", "pgbox")
+        self.dir = proc.make_workdir()
+        self.nodes = {}
+        self._cluster = None
+        self._users = 0
+        self._clients = []
+
+    @property
+    def is_pgbox(self):
+        """Whether the storage under test is pgbox."""
+        return self.storage == "pgbox"
+
+    # -- servers ----------------------------------------------------------
+
+    @property
+    def cluster(self):
+        """The PostgreSQL cluster with the schema installed."""
+        if not self._cluster:
+            self._cluster = Cluster(self.dir)
+            self._cluster.start()
+            self._cluster.install()
+        return self._cluster
+
+    def node(self, name="main", **kwargs):
+        """The named node, started at first use. kwargs as for Node."""
+        if name not in self.nodes:
+            self._add_node(name, kwargs)
+        return self.nodes[name]
+
+    def _add_node(self, name, kwargs):
+        kwargs.setdefault("storage", self.storage)
+        kwargs.setdefault("valgrind", bool(os.environ.get("PGBOX_TEST_VALGRIND")))
+        kwargs.setdefault("preload", os.environ.get("PGBOX_TEST_PRELOAD", ""))
+        if kwargs["storage"] == "pgbox":
+            kwargs.setdefault("database", self.cluster.uri("pgbox_dovecot"))
+        self.nodes[name] = Node(self.dir, name, **kwargs)
+        self.nodes[name].start()
+
+    def oracle(self):
+        """A node on sdbox: what it answers is right by definition."""
+        return self.node("oracle", storage="sdbox")
+
+    # -- users and clients ------------------------------------------------
+
+    def user(self, *nodes, fields="", name=None):
+        """A new user on the main node (or the given ones); returns the name."""
+        self._users += 1
+        name = name or "%s%d" % ("f" if fields else "u", self._users)
+        nodes = nodes or (self.node(),)
+        if any(node.storage == "pgbox" for node in nodes):
+            self.cluster.create_account(name)
+        for node in nodes:
+            node.add_user(name, fields)
+        return name
+
+    def imap(self, user=None, node=None):
+        """A logged-in IMAP connection, closed after the test; new user if None."""
+        client = (node or self.node()).imap(user or self.user(node or self.node()))
+        self._clients.append(client)
+        return client
+
+    def lmtp(self, node=None):
+        """An LMTP connection, closed after the test."""
+        client = (node or self.node()).lmtp()
+        self._clients.append(client)
+        return client
+
+    def sieve(self, user, node=None):
+        """A ManageSieve connection."""
+        return SieveClient((node or self.node()).ports["sieve"], user)
+
+    # -- between tests ----------------------------------------------------
+
+    def transcripts(self):
+        """The dialogue of each connection of this test."""
+        return [client.transcript for client in self._clients]
+
+    def begin_test(self):
+        """Forget logs and connections of the test before."""
+        for node in self.nodes.values():
+            node.mark_log()
+
+    def end_test(self):
+        """Close what the test opened; fail if a server logged errors."""
+        for client in self._clients:
+            client.close()
+        self._clients = []
+        for node in self.nodes.values():
+            node.assert_log_clean()
+
+    def close(self, keep=False):
+        """Stop all servers; return what valgrind or sanitizers reported."""
+        reports = {}
+        for node in self.nodes.values():
+            node.stop()
+            for name, text in node.reports().items():
+                reports["%s/%s" % (node.name, name)] = text
+        if self._cluster:
+            self._cluster.stop("immediate")
+        if not keep:
+            proc.remove_tree(self.dir)
+        return reports
