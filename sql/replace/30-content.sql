@@ -1,0 +1,167 @@
+-- Contents and bodies.
+
+CREATE OR REPLACE FUNCTION pgbox.body_put(p_digest bytea, p_size bigint, p_head bytea)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_body bigint;
+BEGIN
+  LOOP
+    -- FOR KEY SHARE: it can't be purged before we refer to it
+    SELECT b.body_id INTO v_body FROM pgbox.body AS b WHERE b.digest = p_digest FOR KEY SHARE;
+    IF FOUND THEN
+      RETURN v_body;
+    END IF;
+    IF p_head IS NULL THEN
+      RAISE EXCEPTION 'the body was purged meanwhile' USING ERRCODE = '40001';
+    END IF;
+    INSERT INTO pgbox.body (digest, size, head) VALUES (p_digest, p_size, p_head)
+    ON CONFLICT ON CONSTRAINT body_digest_key DO NOTHING
+    RETURNING body_id INTO v_body;
+    IF FOUND THEN
+      RETURN v_body;
+    END IF;
+    -- somebody else's insert won: look again
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION pgbox.body_put(bytea, bigint, bytea) IS 'Find or store a body by its SHA-256; NULL head: it must be there. Returns its body_id';
+
+CREATE OR REPLACE FUNCTION pgbox.body_chunk_put(p_digest bytea, p_number integer, p_data bytea)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO pgbox.body_chunk (body_id, number, data)
+  SELECT b.body_id, p_number, p_data FROM pgbox.body AS b WHERE b.digest = p_digest
+  ON CONFLICT ON CONSTRAINT body_chunk_pkey DO NOTHING
+$$;
+COMMENT ON FUNCTION pgbox.body_chunk_put(bytea, integer, bytea) IS 'Store a later chunk of a body, in the transaction that stored the body';
+
+CREATE OR REPLACE FUNCTION pgbox.content_put(
+  p_header bytea, p_header_complete boolean,
+  p_digest bytea, p_body_size bigint, p_head bytea,
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_body bigint;
+  v_content bigint;
+BEGIN
+  IF p_digest IS NOT NULL THEN
+    v_body := pgbox.body_put(p_digest, p_body_size, p_head);
+  END IF;
+  INSERT INTO pgbox.content (body_id, header_complete, size, virtual_size, header, envelope, bodystructure)
+  VALUES (v_body, p_header_complete, p_size, p_virtual_size, p_header, p_envelope, p_bodystructure)
+  RETURNING content_id INTO v_content;
+  RETURN v_content;
+END
+$$;
+COMMENT ON FUNCTION pgbox.content_put(bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'Store what a message consists of; NULL digest: empty body. Returns its content_id';
+
+CREATE OR REPLACE FUNCTION pgbox.purge(p_limit integer DEFAULT 1000)
+RETURNS TABLE (tombstones bigint, mailboxes bigint, contents bigint, bodies bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_before timestamptz;
+  v_mailbox bigint;
+  v_contents bigint[];
+  v_bodies bigint[];
+  v_gone bigint[];
+BEGIN
+  SELECT clock_timestamp() - s.retention INTO v_before FROM pgbox.store AS s;
+  tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
+  v_contents := '{}';
+
+  -- messages of mailboxes deleted too long ago, one mailbox at a time
+  SELECT m.mailbox_id INTO v_mailbox
+    FROM pgbox.mailbox AS m
+   WHERE m.deleted_at < v_before
+   ORDER BY m.deleted_at
+   LIMIT 1 FOR UPDATE SKIP LOCKED;
+  IF FOUND THEN
+    WITH gone AS (
+      DELETE FROM pgbox.message AS g
+       WHERE g.mailbox_id = v_mailbox
+         AND g.uid IN (SELECT i.uid FROM pgbox.message AS i WHERE i.mailbox_id = v_mailbox ORDER BY i.uid LIMIT p_limit)
+      RETURNING g.content_id)
+    SELECT array_agg(g.content_id) INTO v_gone FROM gone AS g;
+    v_contents := v_contents || COALESCE(v_gone, '{}');
+    WITH gone AS (
+      DELETE FROM pgbox.expunged AS g
+       WHERE g.mailbox_id = v_mailbox
+         AND g.uid IN (SELECT i.uid FROM pgbox.expunged AS i WHERE i.mailbox_id = v_mailbox ORDER BY i.uid LIMIT p_limit)
+      RETURNING g.content_id)
+    SELECT array_agg(g.content_id) INTO v_gone FROM gone AS g;
+    v_contents := v_contents || COALESCE(v_gone, '{}');
+    IF NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = v_mailbox)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = v_mailbox) THEN
+      DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
+      mailboxes := 1;
+    END IF;
+  END IF;
+
+  -- Contents of tombstones past retention. The tombstone itself stays: it is
+  -- small, and it is what tells a node that slept for a year.
+  WITH old AS (
+    SELECT e.mailbox_id, e.uid, e.content_id
+      FROM pgbox.expunged AS e
+     WHERE e.expunged_at < v_before AND e.content_id IS NOT NULL
+     ORDER BY e.expunged_at
+     LIMIT p_limit FOR UPDATE SKIP LOCKED),
+  done AS (
+    UPDATE pgbox.expunged AS e
+       SET content_id = NULL
+      FROM old AS o
+     WHERE e.mailbox_id = o.mailbox_id AND e.uid = o.uid)
+  SELECT count(*), array_agg(o.content_id) INTO tombstones, v_gone FROM old AS o;
+  v_contents := v_contents || COALESCE(v_gone, '{}');
+
+  -- A delivery that refers to such a row holds it FOR KEY SHARE: wait for its
+  -- COMMIT. Skipping the row would lose sight of it if that rolls back.
+  SELECT array_agg(c.content_id) INTO v_gone
+    FROM (SELECT c.content_id
+            FROM pgbox.content AS c
+           WHERE c.content_id = ANY (v_contents)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
+           ORDER BY c.content_id
+             FOR UPDATE) AS c;
+  -- again with the rows locked: what the first look missed is committed now
+  WITH gone AS (
+    DELETE FROM pgbox.content AS c
+     WHERE c.content_id = ANY (v_gone)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
+    RETURNING c.body_id)
+  SELECT count(*), array_agg(DISTINCT g.body_id) FILTER (WHERE g.body_id IS NOT NULL)
+    INTO contents, v_bodies FROM gone AS g;
+
+  SELECT array_agg(b.body_id) INTO v_gone
+    FROM (SELECT b.body_id
+            FROM pgbox.body AS b
+           WHERE b.body_id = ANY (v_bodies)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
+           ORDER BY b.body_id
+             FOR UPDATE) AS b;
+  WITH gone AS (
+    DELETE FROM pgbox.body AS b
+     WHERE b.body_id = ANY (v_gone)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
+    RETURNING 1)
+  SELECT count(*) INTO bodies FROM gone;
+
+  DELETE FROM pgbox.commit_token AS t
+   WHERE t.token IN (SELECT o.token FROM pgbox.commit_token AS o
+                      WHERE o.created_at < clock_timestamp() - '1 day'::interval
+                      LIMIT p_limit);
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention and used by nobody, at most p_limit of each kind; call again until it returns zeros';

@@ -1,0 +1,435 @@
+-- Changes to the messages of a mailbox. Each takes one modseq from the
+-- mailbox's counter row, which it locks first and holds to COMMIT.
+
+CREATE OR REPLACE FUNCTION pgbox.modseq_step()
+RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT 65536::bigint';
+COMMENT ON FUNCTION pgbox.modseq_step() IS 'Distance of two modseqs: room for the modseqs that a node''s local log counts in between';
+
+CREATE OR REPLACE FUNCTION pgbox.keyword_numbers(p_mailbox bigint, p_names text[])
+RETURNS smallint[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_last integer;
+BEGIN
+  IF COALESCE(cardinality(p_names), 0) = 0 THEN
+    RETURN NULL;
+  END IF;
+  SELECT COALESCE(max(k.number), 0) INTO v_last
+    FROM pgbox.mailbox_keyword AS k WHERE k.mailbox_id = p_mailbox;
+  INSERT INTO pgbox.mailbox_keyword (mailbox_id, number, name)
+  SELECT p_mailbox, v_last + row_number() OVER (ORDER BY n.ord), n.name
+    FROM (SELECT DISTINCT ON (lower(u.name COLLATE "C")) u.name, u.ord
+            FROM unnest(p_names) WITH ORDINALITY AS u (name, ord)
+           ORDER BY lower(u.name COLLATE "C"), u.ord) AS n
+   WHERE NOT EXISTS (SELECT 1 FROM pgbox.mailbox_keyword AS k
+                      WHERE k.mailbox_id = p_mailbox AND lower(k.name) = lower(n.name COLLATE "C"));
+  RETURN (SELECT array_agg(k.number ORDER BY k.number)
+            FROM pgbox.mailbox_keyword AS k
+           WHERE k.mailbox_id = p_mailbox
+             AND lower(k.name) = ANY (SELECT lower(u.name COLLATE "C") FROM unnest(p_names) AS u (name)));
+EXCEPTION WHEN numeric_value_out_of_range THEN
+  RAISE EXCEPTION 'too many different keywords in mailbox %', p_mailbox USING ERRCODE = 'PB008';
+END
+$$;
+COMMENT ON FUNCTION pgbox.keyword_numbers(bigint, text[]) IS 'Numbers of keywords, ascending, new ones for names not seen before. The caller has locked the mailbox';
+
+CREATE OR REPLACE FUNCTION pgbox.keywords_change(p_old smallint[], p_add smallint[], p_remove smallint[], p_replace boolean)
+RETURNS smallint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+  SELECT pg_catalog.array_agg(k.number ORDER BY k.number)
+    FROM (SELECT u.number FROM pg_catalog.unnest(p_old) AS u (number)
+           WHERE NOT p_replace AND NOT u.number = ANY (COALESCE(p_remove, '{}'))
+           UNION
+          SELECT u.number FROM pg_catalog.unnest(p_add) AS u (number)) AS k
+$$;
+COMMENT ON FUNCTION pgbox.keywords_change(smallint[], smallint[], smallint[], boolean) IS 'A keyword set after a change, NULL when empty';
+
+-- A list of operations, each on some of the messages; no message has two.
+-- p_remove and p_add are flag sums, applied in this order; keywords come as
+-- names separated by spaces.
+-- Row kinds: 0 the counters (uid = the modseq before, modseq = the modseq
+-- taken, 0 when nothing changed), 1 a changed message with its new state,
+-- 2 a message left alone because its modseq is above p_unchangedsince.
+CREATE OR REPLACE FUNCTION pgbox.message_store(
+  p_mailbox bigint, p_unchangedsince bigint,
+  p_uids bigint[], p_ops integer[],
+  p_add smallint[], p_remove smallint[],
+  p_keywords_add text[], p_keywords_remove text[], p_keywords_replace boolean[])
+RETURNS TABLE (kind smallint, uid bigint, modseq bigint, flags smallint, keywords smallint[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '20s'
+AS $$
+#variable_conflict use_column
+DECLARE
+  v_counter pgbox.mailbox_counter;
+  v_modseq bigint;
+  v_uids bigint[];
+  v_add smallint[];
+  v_remove smallint[];
+  v_changed bigint := 0;
+  v_rows bigint;
+  v_unseen bigint := 0;
+  v_unseen_rows bigint;
+BEGIN
+  v_counter := pgbox.mailbox_lock(p_mailbox);
+  v_modseq := v_counter.highest_modseq + pgbox.modseq_step();
+  IF p_unchangedsince IS NOT NULL THEN
+    RETURN QUERY
+    SELECT 2::smallint, s.uid, s.modseq, s.flags, s.keywords
+      FROM pgbox.message_state AS s
+     WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids) AND s.modseq > p_unchangedsince;
+  END IF;
+  FOR v_op IN 1 .. cardinality(p_add) LOOP
+    v_uids := CASE WHEN cardinality(p_add) = 1 THEN p_uids
+                   ELSE (SELECT array_agg(u.uid) FROM unnest(p_uids, p_ops) AS u (uid, op) WHERE u.op = v_op - 1) END;
+    -- \Seen is 8
+    IF (p_add[v_op] | p_remove[v_op]) & 8 <> 0 THEN
+      SELECT CASE WHEN p_add[v_op] & 8 <> 0
+                  THEN -count(*) FILTER (WHERE s.flags & 8 = 0)
+                  ELSE count(*) FILTER (WHERE s.flags & 8 <> 0) END
+        INTO v_unseen_rows
+        FROM pgbox.message_state AS s
+       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_uids)
+         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince);
+      v_unseen := v_unseen + v_unseen_rows;
+    END IF;
+    IF p_keywords_replace[v_op] OR p_keywords_add[v_op] <> '' OR p_keywords_remove[v_op] <> '' THEN
+      v_add := pgbox.keyword_numbers(p_mailbox, string_to_array(NULLIF(p_keywords_add[v_op], ''), ' '));
+      SELECT array_agg(k.number) INTO v_remove
+        FROM pgbox.mailbox_keyword AS k
+       WHERE k.mailbox_id = p_mailbox
+         AND lower(k.name) = ANY (string_to_array(lower(p_keywords_remove[v_op] COLLATE "C"), ' '));
+      RETURN QUERY
+      UPDATE pgbox.message_state AS s
+         SET flags = (s.flags & ~p_remove[v_op]) | p_add[v_op],
+             keywords = pgbox.keywords_change(s.keywords, v_add, v_remove, p_keywords_replace[v_op]),
+             modseq = v_modseq
+       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_uids)
+         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
+         AND ((s.flags & ~p_remove[v_op]) | p_add[v_op] <> s.flags
+              OR pgbox.keywords_change(s.keywords, v_add, v_remove, p_keywords_replace[v_op]) IS DISTINCT FROM s.keywords)
+      RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
+    ELSE
+      RETURN QUERY
+      UPDATE pgbox.message_state AS s
+         SET flags = (s.flags & ~p_remove[v_op]) | p_add[v_op],
+             modseq = v_modseq
+       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_uids)
+         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
+         AND (s.flags & ~p_remove[v_op]) | p_add[v_op] <> s.flags
+      RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
+    END IF;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_changed := v_changed + v_rows;
+  END LOOP;
+  IF v_changed > 0 THEN
+    UPDATE pgbox.mailbox_counter AS c
+       SET highest_modseq = v_modseq,
+           unseen = c.unseen + v_unseen
+     WHERE c.mailbox_id = p_mailbox;
+  ELSE
+    v_modseq := 0;
+  END IF;
+  RETURN QUERY SELECT 0::smallint, v_counter.highest_modseq, v_modseq, NULL::smallint, NULL::smallint[];
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_store(bigint, bigint, bigint[], integer[], smallint[], smallint[], text[], text[], boolean[]) IS 'Change flags and keywords of messages, atomically with the check of UNCHANGEDSINCE (RFC 7162)';
+
+-- Makes tombstones of messages of a locked mailbox; returns how many.
+CREATE OR REPLACE FUNCTION pgbox.message_bury(p_mailbox bigint, p_uids bigint[], p_modseq bigint, p_reason text, p_moved_to bigint)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_messages integer;
+  v_unseen integer;
+  v_virtual_size bigint;
+BEGIN
+  WITH state AS (
+    DELETE FROM pgbox.message_state AS s
+     WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids)
+    RETURNING s.uid, s.flags, s.keywords),
+  gone AS (
+    DELETE FROM pgbox.message AS g
+     WHERE g.mailbox_id = p_mailbox AND g.uid = ANY (p_uids)
+    RETURNING g.uid, g.content_id, g.guid, g.received_at, g.saved_at),
+  buried AS (
+    INSERT INTO pgbox.expunged (mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords, reason, moved_to)
+    SELECT p_mailbox, g.uid, p_modseq, g.content_id, g.guid, g.received_at, g.saved_at, s.flags, s.keywords, p_reason, p_moved_to
+      FROM gone AS g
+      JOIN state AS s ON s.uid = g.uid
+    RETURNING content_id, flags)
+  SELECT count(*), count(*) FILTER (WHERE b.flags & 8 = 0), COALESCE(sum(c.virtual_size), 0)
+    INTO v_messages, v_unseen, v_virtual_size
+    FROM buried AS b
+    JOIN pgbox.content AS c ON c.content_id = b.content_id;
+  IF v_messages > 0 THEN
+    UPDATE pgbox.mailbox_counter AS c
+       SET highest_modseq = p_modseq,
+           messages = c.messages - v_messages,
+           unseen = c.unseen - v_unseen,
+           virtual_size = c.virtual_size - v_virtual_size
+     WHERE c.mailbox_id = p_mailbox;
+  END IF;
+  RETURN v_messages;
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_bury(bigint, bigint[], bigint, text, bigint) IS 'Turn messages of a locked mailbox into tombstones with this modseq; returns how many there were';
+
+CREATE OR REPLACE FUNCTION pgbox.message_expunge(p_mailbox bigint, p_uids bigint[], p_reason text)
+RETURNS TABLE (prev_modseq bigint, modseq bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '20s'
+AS $$
+DECLARE
+  v_counter pgbox.mailbox_counter;
+BEGIN
+  v_counter := pgbox.mailbox_lock(p_mailbox);
+  prev_modseq := v_counter.highest_modseq;
+  modseq := v_counter.highest_modseq + pgbox.modseq_step();
+  IF pgbox.message_bury(p_mailbox, p_uids, modseq, p_reason, NULL) = 0 THEN
+    modseq := 0;
+  END IF;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text) IS 'Expunge messages. Returns the modseq before and the one taken (0: there was nothing to expunge)';
+
+-- What arrives is given by parallel arrays, one element a message:
+-- p_content, or the message p_source_mailbox/p_source_uid to copy or, with
+-- p_move, to move. p_uids: 0, or the UID it shall have if it isn't below
+-- UIDNEXT. Times are seconds since 1970.
+CREATE OR REPLACE FUNCTION pgbox.message_append(
+  p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
+  p_uids bigint[], p_guids uuid[], p_contents bigint[],
+  p_source_mailboxes bigint[], p_source_uids bigint[], p_moves boolean[],
+  p_received bigint[], p_saved bigint[],
+  p_flags smallint[], p_keywords text[], p_pop3_uidls text[], p_pop3_orders bigint[])
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '20s'
+AS $$
+DECLARE
+  v_counter pgbox.mailbox_counter;
+  v_source record;
+  v_count integer := cardinality(p_uids);
+  v_found bigint;
+  v_uid_next bigint;
+  v_uids bigint[];
+  v_contents bigint[];
+  v_keywords record;
+  v_unseen bigint;
+  v_virtual_size bigint;
+BEGIN
+  INSERT INTO pgbox.commit_token (token) VALUES (p_token);
+
+  -- lock every mailbox concerned in order of mailbox_id
+  IF true = ANY (p_moves) THEN
+    PERFORM 1
+      FROM pgbox.mailbox_counter AS c
+     WHERE c.mailbox_id = p_mailbox
+        OR c.mailbox_id = ANY (SELECT DISTINCT s.id FROM unnest(p_source_mailboxes, p_moves) AS s (id, move) WHERE s.move)
+     ORDER BY c.mailbox_id
+       FOR NO KEY UPDATE;
+  END IF;
+  v_counter := pgbox.mailbox_lock(p_mailbox);
+  prev_modseq := v_counter.highest_modseq;
+  modseq := GREATEST(v_counter.highest_modseq, (p_min_modseq + 65535) / 65536 * 65536) + pgbox.modseq_step();
+
+  -- as lib-index does it: a UID that is asked for and still free is kept,
+  -- all others come after the highest of those
+  v_uid_next := GREATEST(v_counter.uid_next, (SELECT max(u.uid) + 1 FROM unnest(p_uids) AS u (uid)));
+  v_uids := ARRAY(SELECT CASE WHEN u.uid >= v_counter.uid_next THEN u.uid
+                              ELSE v_uid_next - 1 + count(*) FILTER (WHERE u.uid < v_counter.uid_next) OVER (ORDER BY u.ord) END
+                    FROM unnest(p_uids) WITH ORDINALITY AS u (uid, ord)
+                   ORDER BY u.ord);
+  v_uid_next := v_uid_next + (SELECT count(*) FROM unnest(p_uids) AS u (uid) WHERE u.uid < v_counter.uid_next);
+  IF v_uid_next > 4294967296 THEN
+    RAISE EXCEPTION 'mailbox % has no UIDs left', p_mailbox USING ERRCODE = 'PB008';
+  END IF;
+
+  v_contents := p_contents;
+  IF EXISTS (SELECT 1 FROM unnest(p_contents) AS u (id) WHERE u.id IS NULL) THEN
+    SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord), count(COALESCE(u.content_id, g.content_id))
+      INTO v_contents, v_found
+      FROM unnest(p_contents, p_source_mailboxes, p_source_uids) WITH ORDINALITY AS u (content_id, mailbox_id, uid, ord)
+      LEFT JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid;
+    IF v_found <> v_count THEN
+      RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
+    END IF;
+  END IF;
+
+  INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)
+  SELECT p_mailbox, u.uid, u.content_id, u.guid, to_timestamp(u.received), to_timestamp(u.saved), u.pop3_uidl, u.pop3_order
+    FROM unnest(v_uids, v_contents, p_guids, p_received, p_saved, p_pop3_uidls, p_pop3_orders)
+         AS u (uid, content_id, guid, received, saved, pop3_uidl, pop3_order);
+  INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
+  SELECT p_mailbox, u.uid, modseq, u.flags
+    FROM unnest(v_uids, p_flags) AS u (uid, flags);
+  FOR v_keywords IN
+    SELECT u.keywords, array_agg(u.uid) AS uids
+      FROM unnest(v_uids, p_keywords) AS u (uid, keywords)
+     WHERE u.keywords <> ''
+     GROUP BY u.keywords
+  LOOP
+    UPDATE pgbox.message_state AS s
+       SET keywords = pgbox.keyword_numbers(p_mailbox, string_to_array(v_keywords.keywords, ' '))
+     WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_keywords.uids);
+  END LOOP;
+
+  SELECT count(*) FILTER (WHERE u.flags & 8 = 0), sum(c.virtual_size)
+    INTO v_unseen, v_virtual_size
+    FROM unnest(v_contents, p_flags) AS u (content_id, flags)
+    JOIN pgbox.content AS c ON c.content_id = u.content_id;
+  UPDATE pgbox.mailbox_counter AS c
+     SET uid_next = v_uid_next,
+         highest_modseq = message_append.modseq,
+         messages = c.messages + v_count,
+         unseen = c.unseen + v_unseen,
+         virtual_size = c.virtual_size + v_virtual_size
+   WHERE c.mailbox_id = p_mailbox;
+
+  FOR v_source IN
+    SELECT s.id, array_agg(s.uid) AS uids
+      FROM unnest(p_source_mailboxes, p_source_uids, p_moves) AS s (id, uid, move)
+     WHERE s.move
+     GROUP BY s.id
+     ORDER BY s.id
+  LOOP
+    -- moving within one mailbox: the copies have this modseq already
+    PERFORM pgbox.message_bury(v_source.id, v_source.uids,
+                               CASE WHEN v_source.id = p_mailbox THEN modseq
+                                    ELSE (pgbox.mailbox_lock(v_source.id)).highest_modseq + pgbox.modseq_step() END,
+                               p_reason, p_mailbox);
+  END LOOP;
+
+  uids := v_uids;
+  UPDATE pgbox.commit_token AS t
+     SET mailbox_id = p_mailbox, prev_modseq = message_append.prev_modseq,
+         modseq = message_append.modseq, uids = v_uids
+   WHERE t.token = p_token;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]) IS 'Add messages to a mailbox in one transaction: saved, copied or moved. Returns the modseq before, the one taken, and the UIDs given';
+
+CREATE OR REPLACE FUNCTION pgbox.message_save(
+  p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
+  p_uid bigint, p_guid uuid, p_received bigint, p_saved bigint,
+  p_flags smallint, p_keywords text, p_pop3_uidl text, p_pop3_order bigint,
+  p_header bytea, p_header_complete boolean,
+  p_digest bytea, p_body_size bigint, p_head bytea,
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '20s'
+AS $$
+  SELECT a.prev_modseq, a.modseq, a.uids
+    FROM pgbox.message_append(
+           p_mailbox, p_token, p_reason, p_min_modseq,
+           ARRAY[p_uid], ARRAY[p_guid],
+           ARRAY[pgbox.content_put(p_header, p_header_complete, p_digest, p_body_size, p_head,
+                                   p_size, p_virtual_size, p_envelope, p_bodystructure)],
+           ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[false],
+           ARRAY[p_received], ARRAY[p_saved], ARRAY[p_flags], ARRAY[p_keywords],
+           ARRAY[p_pop3_uidl], ARRAY[p_pop3_order]) AS a
+$$;
+COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid, bigint, bigint, smallint, text, text, bigint, bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'Add one message whose body fits in its first chunk: the usual delivery, one round trip';
+
+-- Returns the result if the transaction with this token committed, and
+-- nothing if it never will: inserting the token waits for a transaction that
+-- holds it, and if that rolled back, takes its place for good.
+CREATE OR REPLACE FUNCTION pgbox.commit_claim(p_token uuid)
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO pgbox.commit_token (token) VALUES (p_token)
+  ON CONFLICT ON CONSTRAINT commit_token_pkey DO NOTHING;
+  RETURN QUERY
+  SELECT t.prev_modseq, t.modseq, t.uids
+    FROM pgbox.commit_token AS t
+   WHERE t.token = p_token AND t.mailbox_id IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.commit_claim(uuid) IS 'After a lost connection: what did the transaction with this token do? No row: nothing, and it never will';
+
+-- Row kinds: 0 first, the counters: uid = UIDNEXT, modseq = HIGHESTMODSEQ,
+-- info = {UIDVALIDITY, first recent UID, pruned modseq, epoch, messages, 1 if
+-- messages were expunged after p_since}; 3 a keyword numbered above
+-- p_keywords: uid = its number; then by UID: 1 a message that changed after
+-- p_since, 2 one expunged after p_since.
+-- No row at all: the mailbox is gone.
+-- STABLE: everything comes from one snapshot. Function, not UNION: the order
+-- of the kinds is certain, and an idle poll stops after the counters.
+CREATE OR REPLACE FUNCTION pgbox.mailbox_pull(p_mailbox bigint, p_since bigint, p_keywords integer)
+RETURNS TABLE (kind smallint, uid bigint, modseq bigint, flags smallint, keywords smallint[], info bigint[], keyword text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  v_highest bigint;
+  v_expunged boolean;
+BEGIN
+  SELECT c.highest_modseq,
+         p_since > 0 AND c.highest_modseq > p_since
+           AND EXISTS (SELECT 1 FROM pgbox.expunged AS e WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since)
+    INTO v_highest, v_expunged
+    FROM pgbox.mailbox_counter AS c
+   WHERE c.mailbox_id = p_mailbox;
+  RETURN QUERY
+  SELECT 0::smallint, c.uid_next, c.highest_modseq, NULL::smallint, NULL::smallint[],
+         ARRAY[m.uidvalidity, c.first_recent_uid, c.pruned_modseq, s.epoch, c.messages, v_expunged::integer], NULL::text
+    FROM pgbox.mailbox AS m
+    JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
+   CROSS JOIN pgbox.store AS s
+   WHERE m.mailbox_id = p_mailbox AND m.deleted_at IS NULL;
+  IF NOT FOUND OR v_highest = p_since THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+  SELECT 3::smallint, k.number::bigint, 0::bigint, NULL::smallint, NULL::smallint[], NULL::bigint[], k.name
+    FROM pgbox.mailbox_keyword AS k
+   WHERE k.mailbox_id = p_mailbox AND k.number > p_keywords
+   ORDER BY k.number;
+  IF NOT v_expunged THEN
+    IF p_since = 0 THEN
+      -- a cold node: the primary key gives the order
+      RETURN QUERY
+      SELECT 1::smallint, s.uid, s.modseq, s.flags, s.keywords, NULL::bigint[], NULL::text
+        FROM pgbox.message_state AS s
+       WHERE s.mailbox_id = p_mailbox
+       ORDER BY s.uid;
+    ELSE
+      RETURN QUERY
+      SELECT 1::smallint, s.uid, s.modseq, s.flags, s.keywords, NULL::bigint[], NULL::text
+        FROM pgbox.message_state AS s
+       WHERE s.mailbox_id = p_mailbox AND s.modseq > p_since
+       ORDER BY s.uid;
+    END IF;
+  ELSE
+    RETURN QUERY
+    SELECT 1::smallint, s.uid, s.modseq, s.flags, s.keywords, NULL::bigint[], NULL::text
+      FROM pgbox.message_state AS s
+     WHERE s.mailbox_id = p_mailbox AND s.modseq > p_since
+     UNION ALL
+    SELECT 2::smallint, e.uid, e.modseq, NULL::smallint, NULL::smallint[], NULL::bigint[], NULL::text
+      FROM pgbox.expunged AS e
+     WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since
+     ORDER BY 2;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_pull(bigint, bigint, integer) IS 'What a node needs to bring its copy of a mailbox from modseq p_since (0: nothing there) to now';

@@ -1,0 +1,3 @@
+-- in: account text, name text
+-- locks: the account
+SELECT pgbox.mailbox_delete_node(pgbox.account_find($1), $2)

@@ -1,0 +1,3 @@
+-- in: account text, mailbox bigint
+-- locks: the account, the mailbox's counters
+SELECT pgbox.mailbox_delete(pgbox.account_find($1), $2)

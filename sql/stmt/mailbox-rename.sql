@@ -1,0 +1,3 @@
+-- in: account text, old text, new text
+-- locks: the account
+SELECT pgbox.mailbox_rename(pgbox.account_find($1), $2, $3)

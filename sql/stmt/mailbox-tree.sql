@@ -1,0 +1,20 @@
+-- The whole tree of an account with counters and subscriptions. A name that
+-- is only subscribed has no mailbox_id; a node that holds only children has
+-- no guid. Every account has an INBOX: no row means no such account.
+-- in: account text
+-- out: account_id bigint, list_modseq bigint, name text, subscribed boolean, mailbox_id bigint, guid uuid
+-- out: uidvalidity bigint, special_use text, uid_next bigint, highest_modseq bigint, messages integer, unseen integer
+-- out: virtual_size bigint, first_recent_uid bigint
+-- locks: none
+SELECT a.account_id, a.list_modseq,
+       COALESCE(m.name, s.name), s.name IS NOT NULL,
+       m.mailbox_id, m.guid, m.uidvalidity, m.special_use,
+       c.uid_next, c.highest_modseq, c.messages, c.unseen, c.virtual_size, c.first_recent_uid
+  FROM pgbox.account AS a
+ CROSS JOIN LATERAL (
+        (SELECT m.* FROM pgbox.mailbox AS m WHERE m.account_id = a.account_id AND m.deleted_at IS NULL) AS m
+        FULL JOIN
+        (SELECT s.name FROM pgbox.subscription AS s WHERE s.account_id = a.account_id) AS s
+        ON s.name = m.name)
+  LEFT JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
+ WHERE a.name = $1

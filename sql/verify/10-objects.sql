@@ -1,0 +1,95 @@
+-- Is everything there, ours, valid and guarded as the files say?
+-- :functions is the hash of replace/, :expected the list of its and
+-- migrate/'s objects.
+SELECT 'functions and views are not those of this version'
+ WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
+UNION ALL
+SELECT e.kind || ' ' || e.name || ' is missing'
+  FROM (VALUES :expected) AS e (kind, name)
+ WHERE CASE e.kind
+       WHEN 'function' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_proc AS p
+                                         WHERE p.pronamespace = 'pgbox'::regnamespace AND p.proname = e.name)
+       ELSE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c
+                         WHERE c.relnamespace = 'pgbox'::regnamespace AND c.relname = e.name
+                           AND c.relkind = CASE e.kind WHEN 'table' THEN 'r' WHEN 'index' THEN 'i' ELSE 'v' END)
+       END
+UNION ALL
+SELECT 'function ' || p.oid::regprocedure || ' is not of this version'
+  FROM pg_catalog.pg_proc AS p
+ WHERE p.pronamespace = 'pgbox'::regnamespace
+   AND ('function', p.proname::text) NOT IN (VALUES :expected)
+UNION ALL
+SELECT o.name || ' does not belong to pgbox_owner'
+  FROM (SELECT c.oid::regclass::text, c.relowner FROM pg_catalog.pg_class AS c
+         WHERE c.relnamespace = 'pgbox'::regnamespace
+         UNION ALL
+        SELECT p.oid::regprocedure::text, p.proowner FROM pg_catalog.pg_proc AS p
+         WHERE p.pronamespace = 'pgbox'::regnamespace
+         UNION ALL
+        SELECT 'schema pgbox', n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgbox') AS o (name, owner)
+ WHERE o.owner <> 'pgbox_owner'::regrole
+UNION ALL
+SELECT 'constraint ' || c.conname || ' of ' || c.conrelid::regclass || ' is not validated'
+  FROM pg_catalog.pg_constraint AS c
+ WHERE c.connamespace = 'pgbox'::regnamespace AND NOT c.convalidated
+UNION ALL
+SELECT 'index ' || i.indexrelid::regclass || ' is invalid: REINDEX it'
+  FROM pg_catalog.pg_index AS i
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+ WHERE c.relnamespace = 'pgbox'::regnamespace AND NOT (i.indisvalid AND i.indisready)
+UNION ALL
+SELECT 'trigger ' || t.tgname || ' of ' || t.tgrelid::regclass || ' is switched off'
+  FROM pg_catalog.pg_trigger AS t
+  JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+ WHERE c.relnamespace = 'pgbox'::regnamespace AND t.tgenabled = 'D'
+UNION ALL
+-- Whatever isn't listed here nobody but the owner may do.
+SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privilege_type, o.name)
+  FROM (SELECT 'table ' || c.relname, COALESCE(c.relacl, pg_catalog.acldefault('r', c.relowner)), ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
+          FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'pgbox'::regnamespace
+         UNION ALL
+        SELECT 'column ' || c.relname || '.' || t.attname, t.attacl, ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
+          FROM pg_catalog.pg_attribute AS t
+          JOIN pg_catalog.pg_class AS c ON c.oid = t.attrelid
+         WHERE c.relnamespace = 'pgbox'::regnamespace AND t.attacl IS NOT NULL
+         UNION ALL
+        SELECT 'function ' || p.proname, COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)),
+               CASE WHEN p.prosecdef THEN ARRAY['pgbox_dovecot EXECUTE'] ELSE '{}' END
+          FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'pgbox'::regnamespace
+         UNION ALL
+        SELECT 'schema pgbox', n.nspacl, ARRAY['pgbox_dovecot USAGE', 'pgbox_reader USAGE']
+          FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgbox') AS o (name, acl, allowed)
+ CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+  LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+ WHERE a.grantee <> 'pgbox_owner'::regrole
+   AND (a.grantee = 0 OR r.rolname IN ('pgbox_dovecot', 'pgbox_reader'))
+   AND NOT COALESCE(r.rolname, 'PUBLIC') || ' ' || a.privilege_type = ANY (o.allowed)
+UNION ALL
+SELECT 'pgbox_dovecot may not execute ' || p.oid::regprocedure
+  FROM pg_catalog.pg_proc AS p
+ WHERE p.pronamespace = 'pgbox'::regnamespace AND p.prosecdef
+   AND NOT pg_catalog.has_function_privilege('pgbox_dovecot', p.oid, 'EXECUTE')
+UNION ALL
+SELECT 'function ' || p.oid::regprocedure || ' runs as its owner without a search_path of its own'
+  FROM pg_catalog.pg_proc AS p
+ WHERE p.pronamespace = 'pgbox'::regnamespace AND p.prosecdef
+   AND NOT 'search_path=pg_catalog, pg_temp' = ANY (COALESCE(p.proconfig, '{}'))
+UNION ALL
+SELECT w.role || ' may not read ' || w.relation
+  FROM (VALUES ('pgbox_dovecot', 'pgbox.schema_version'), ('pgbox_dovecot', 'pgbox.store'),
+               ('pgbox_dovecot', 'pgbox.mailbox'), ('pgbox_dovecot', 'pgbox.mailbox_counter'),
+               ('pgbox_dovecot', 'pgbox.mailbox_keyword'), ('pgbox_dovecot', 'pgbox.subscription'),
+               ('pgbox_dovecot', 'pgbox.mailbox_attribute'), ('pgbox_dovecot', 'pgbox.message'),
+               ('pgbox_dovecot', 'pgbox.message_state'), ('pgbox_dovecot', 'pgbox.content'),
+               ('pgbox_dovecot', 'pgbox.body'), ('pgbox_dovecot', 'pgbox.body_chunk'),
+               ('pgbox_dovecot', 'pgbox.dovecot_passdb'), ('pgbox_dovecot', 'pgbox.dovecot_userdb'),
+               ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
+               ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),
+               ('pgbox_reader', 'pgbox.expunged')) AS w (role, relation)
+ WHERE NOT pg_catalog.has_table_privilege(w.role, w.relation, 'SELECT')
+UNION ALL
+SELECT w.role || ' may read ' || w.relation || '.' || w.name
+  FROM (VALUES ('pgbox_dovecot', 'pgbox.account', 'password_hash'), ('pgbox_reader', 'pgbox.account', 'password_hash'),
+               ('pgbox_reader', 'pgbox.content', 'header'), ('pgbox_reader', 'pgbox.content', 'envelope'),
+               ('pgbox_reader', 'pgbox.body', 'head'), ('pgbox_reader', 'pgbox.body_chunk', 'data')) AS w (role, relation, name)
+ WHERE pg_catalog.has_column_privilege(w.role, w.relation, w.name, 'SELECT');
