@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # variables are for the other files, and for fill
+# Building the plugin, out of the source tree, and a module folder with it.
+
+MODULE=lib20_pgbox_plugin.so
+DOVECOT_MODULES=/usr/lib/dovecot/modules
+
+# run_logged WHAT LOG COMMAND...: a long step with its output in a log.
+run_logged() {
+	local what=$1 log=$2
+	shift 2
+	"$@" >> "$log" 2>&1 || {
+		log_tail "$log"
+		die "$what failed" "The whole output is in $log."
+	}
+}
+
+# autoreconf, when configure is missing or older than what it is made from.
+# Two runs at once must not do that together: the lock is on configure.ac.
+make_configure() {
+	local log=$1 newer
+	[ ! -f "$ROOT/config.status" ] ||
+		die "the source folder itself was configured; building elsewhere then fails" \
+			"Run: make -C $ROOT distclean"
+	exec 8< "$ROOT/configure.ac"
+	flock 8
+	newer=$(find "$ROOT/configure.ac" "$ROOT/Makefile.am" "$ROOT/m4" "$ROOT/src" "$ROOT/tests" \
+		\( -name '*.ac' -o -name '*.am' -o -name '*.m4' \) \
+		-newer "$ROOT/configure" -print -quit 2> /dev/null || true)
+	if [ ! -f "$ROOT/configure" ] || [ -n "$newer" ]; then
+		[ -w "$ROOT" ] || die "the build needs to write configure into $ROOT, which is not yours" \
+			"Run as its owner, or copy the checkout."
+		note "autoreconf"
+		run_logged autoreconf "$log" autoreconf -fi "$ROOT"
+	fi
+	exec 8<&-
+}
+
+# build_plugin BUILD_DIR: configure when needed, then make.
+#
+# A build belongs to one revision of Dovecot's package (its structs can change
+# under the same version number): with another one installed it starts anew.
+build_plugin() {
+	local build=$1 log=$1.log revision
+	: > "$log"
+	make_configure "$log"
+	revision=$(dpkg-query -W -f '${Version}' dovecot-dev)
+	if [ "$(cat "$build/.dovecot-revision" 2> /dev/null)" != "$revision" ]; then
+		rm -rf "$build"
+		mkdir -p "$build"
+	fi
+	if [ ! -f "$build/config.status" ] || [ "$ROOT/configure" -nt "$build/config.status" ]; then
+		note "configure (for Dovecot $revision)"
+		run_logged configure "$log" env -C "$build" "$ROOT/configure" -q --with-dovecot=/usr/lib/dovecot
+	fi
+	note "make"
+	run_logged make "$log" make -C "$build" -j"$(nproc)"
+	[ -f "$build/src/.libs/$MODULE" ] ||
+		die "make ended well but made no $build/src/.libs/$MODULE" "See $log."
+	printf '%s\n' "$revision" > "$build/.dovecot-revision"
+}
+
+# build_auth_fix BUILD_DIR: the small library that Dovecot's auth needs.
+build_auth_fix() {
+	AUTH_FIX=$1/auth-fix.so
+	[ "$ROOT/share/auth-fix.c" -nt "$AUTH_FIX" ] || return 0
+	run_logged "compiling auth-fix.c" "$1.log" gcc -shared -fPIC -O2 -Wall -DHAVE_CONFIG_H \
+		-isystem /usr/include/dovecot -o "$AUTH_FIX.new" "$ROOT/share/auth-fix.c"
+	mv "$AUTH_FIX.new" "$AUTH_FIX"
+}
+
+# link_modules BUILD_DIR MODULES_DIR: Dovecot looks for plugins in one folder
+# only, so make one with links to the system's plugins and to ours.
+link_modules() {
+	local build=$1 modules=$2
+	rm -rf "$modules"
+	mkdir -p "$modules"
+	cp -rs "$DOVECOT_MODULES/." "$modules/"
+	ln -sf "$build/src/.libs/$MODULE" "$modules/$MODULE"
+}
