@@ -8,8 +8,12 @@ struct pgbox_conn_settings {
 	/* libpq connection string or URI. Several hosts and
 	   target_session_attrs are libpq's own business. */
 	const char *conninfo;
+	/* for each of the hosts in conninfo */
 	unsigned int connect_timeout_msecs;
-	/* bound on one request: from sending it to its last result */
+	/* bound on the silence of a server that owes us an answer (0: none).
+	   Each row and each statement sent starts it anew, so that a long
+	   transfer that makes progress isn't cut. A statement that takes
+	   longer is cancelled. */
 	unsigned int query_timeout_msecs;
 	/* a connection without a request for this long is closed
 	   (0: immediately after each request) */

@@ -1,6 +1,8 @@
 #ifndef PGBOX_PARAMS_H
 #define PGBOX_PARAMS_H
 
+#include "guid.h"
+
 /* Bound parameters of one statement, in libpq's binary format. Values are
    appended in the order of the statement's "-- in:" head; the types are
    checked against that head when the statement is sent (i_assert).

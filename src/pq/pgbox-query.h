@@ -1,6 +1,7 @@
 #ifndef PGBOX_QUERY_H
 #define PGBOX_QUERY_H
 
+#include "guid.h"
 #include "pgbox-stmt.h" /* generated: enum pgbox_stmt */
 
 struct pgbox_conn;
@@ -18,13 +19,15 @@ enum pgbox_exec_flags {
 };
 
 /* Run one statement in a transaction of its own (autocommit): one round trip,
-   and one more when it had to be prepared never - the preparation travels in
-   the same packet. Connects first if need be. RACE errors are repeated up to
+   the preparation at the first use travels in the same packet. Connects first if need be. RACE errors are repeated up to
    three times with jitter.
 
    Returns 0 and the result, to be read with pgbox_result_next() and freed
    with pgbox_result_free(); -1 and error_r if the statement failed before its
-   first row. The connection can serve no other request until the result is
+   first row. A statement without PGBOX_EXEC_REPEATABLE that returns no row or
+   one is committed when this returns 0. One that returns several isn't until
+   pgbox_result_next() has returned 0: its rows are to be read to the end, and
+   on -1 none of it has happened. The connection can serve no other request until the result is
    freed (asserted). params may be NULL for a statement without parameters. */
 int pgbox_query(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		struct pgbox_params *params, enum pgbox_exec_flags flags,
@@ -45,6 +48,7 @@ void pgbox_result_free(struct pgbox_result **result);
    pgbox_result_next(). */
 bool pgbox_result_is_null(struct pgbox_result *result, unsigned int col);
 bool pgbox_result_bool(struct pgbox_result *result, unsigned int col);
+/* also for smallint */
 int32_t pgbox_result_int32(struct pgbox_result *result, unsigned int col);
 int64_t pgbox_result_int64(struct pgbox_result *result, unsigned int col);
 /* NULL if SQL NULL */

@@ -1,8 +1,6 @@
 #ifndef PGBOX_STMT_TABLE_H
 #define PGBOX_STMT_TABLE_H
 
-#include "pgbox-stmt.h"
-
 /* Types that statements may take and return. The values are the server's own
    type OIDs, which are fixed for built-in types. */
 enum pgbox_type {
@@ -36,7 +34,7 @@ struct pgbox_stmt_def {
 	unsigned int column_count;
 };
 
-/* indexed by enum pgbox_stmt */
-extern const struct pgbox_stmt_def pgbox_stmt_table[PGBOX_STMT_COUNT];
+/* indexed by enum pgbox_stmt of the generated pgbox-stmt.h */
+extern const struct pgbox_stmt_def pgbox_stmt_table[];
 
 #endif

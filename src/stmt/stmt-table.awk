@@ -113,6 +113,7 @@ function print_types(member, i, kind) {
 
 function print_table(    i, constant) {
 	print "#include \"lib.h\""
+	print "#include \"pgbox-stmt.h\""
 	print "#include \"pgbox-stmt-table.h\""
 	print ""
 	print "const struct pgbox_stmt_def pgbox_stmt_table[PGBOX_STMT_COUNT] = {"

@@ -1,0 +1,237 @@
+#include "lib.h"
+#include "llist.h"
+#include "pgbox-conn-private.h"
+
+/* While the server can't be reached, requests fail at once with the last
+   error, and only this often somebody has to wait for another attempt. */
+#define CONN_RETRY_INTERVAL_USECS (500 * 1000)
+
+static struct event_category event_category_pgbox_sql = {
+	.name = "pgbox-sql"
+};
+
+static struct pgbox_conn *conns = NULL;
+
+static void conn_idle_timeout_remove(struct pgbox_conn *conn)
+{
+	timeout_remove(&conn->to_idle);
+	conn->to_idle_ioloop = NULL;
+}
+
+static void conn_close(struct pgbox_conn *conn, const char *reason)
+{
+	struct event_passthrough *e;
+
+	conn_idle_timeout_remove(conn);
+	conn->state = PGBOX_CONN_CLOSED;
+	if (conn->pg == NULL)
+		return;
+	PQfinish(conn->pg);
+	conn->pg = NULL;
+	e = event_create_passthrough(conn->event)->
+		set_name("pgbox_sql_disconnected")->
+		add_str("reason", reason);
+	e_debug(e->event(), "disconnected: %s", reason);
+}
+
+static void conn_idle_timeout(struct pgbox_conn *conn)
+{
+	conn_close(conn, "idle");
+}
+
+/* The timeout belongs to the outermost ioloop as the inner ones come and go. */
+static void conn_idle_timeout_add(struct pgbox_conn *conn)
+{
+	if (current_ioloop == NULL)
+		return;
+	conn->to_idle_ioloop = io_loop_get_root();
+	conn->to_idle = timeout_add_to(conn->to_idle_ioloop,
+				       conn->set.idle_timeout_msecs,
+				       conn_idle_timeout, conn);
+}
+
+static void conns_ioloop_destroyed(struct ioloop *ioloop)
+{
+	struct pgbox_conn *conn;
+
+	for (conn = conns; conn != NULL; conn = conn->next) {
+		if (conn->to_idle_ioloop == ioloop)
+			conn_idle_timeout_remove(conn);
+	}
+}
+
+static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
+				const struct pgbox_conn_settings *set2)
+{
+	return strcmp(set1->conninfo, set2->conninfo) == 0 &&
+		set1->connect_timeout_msecs == set2->connect_timeout_msecs &&
+		set1->query_timeout_msecs == set2->query_timeout_msecs &&
+		set1->idle_timeout_msecs == set2->idle_timeout_msecs &&
+		set1->prepare == set2->prepare;
+}
+
+struct pgbox_conn *
+pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event)
+{
+	struct pgbox_conn *conn;
+
+	for (conn = conns; conn != NULL; conn = conn->next) {
+		if (conn_settings_equal(&conn->set, set)) {
+			pgbox_conn_ref(conn);
+			return conn;
+		}
+	}
+
+	if (conns == NULL)
+		io_loop_add_destroy_callback(conns_ioloop_destroyed);
+	conn = i_new(struct pgbox_conn, 1);
+	conn->refcount = 1;
+	conn->set = *set;
+	conn->conninfo = i_strdup(set->conninfo);
+	conn->set.conninfo = conn->conninfo;
+	conn->event = event_create(parent_event);
+	event_add_category(conn->event, &event_category_pgbox_sql);
+	event_set_append_log_prefix(conn->event, "pgbox: ");
+	i_array_init(&conn->request.ops, 16);
+	DLLIST_PREPEND(&conns, conn);
+	return conn;
+}
+
+void pgbox_conn_ref(struct pgbox_conn *conn)
+{
+	i_assert(conn->refcount > 0);
+	conn->refcount++;
+}
+
+void pgbox_conn_unref(struct pgbox_conn **_conn)
+{
+	struct pgbox_conn *conn = *_conn;
+
+	*_conn = NULL;
+	i_assert(conn->refcount > 0);
+	if (--conn->refcount > 0)
+		return;
+	i_assert(conn->state != PGBOX_CONN_BUSY);
+
+	conn_close(conn, "unused");
+	DLLIST_REMOVE(&conns, conn);
+	if (conns == NULL)
+		io_loop_remove_destroy_callback(conns_ioloop_destroyed);
+	array_free(&conn->request.ops);
+	event_unref(&conn->event);
+	i_free(conn->conninfo);
+	i_free(conn);
+}
+
+void pgbox_conn_release(struct pgbox_conn *conn)
+{
+	if (conn->state == PGBOX_CONN_IDLE)
+		conn_close(conn, "released");
+}
+
+static void conn_notice(void *context, const PGresult *res)
+{
+	struct pgbox_conn *conn = context;
+	const char *severity =
+		PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (null_strcmp(severity, "FATAL") == 0 ||
+	    null_strcmp(severity, "PANIC") == 0)
+		conn->link_doomed = TRUE;
+	e_debug(conn->event, "server says: %s",
+		primary != NULL ? primary : PQresultErrorMessage(res));
+}
+
+static void conn_outage_begin(struct pgbox_conn *conn,
+			      const struct pgbox_error *error)
+{
+	if (conn->outage.kind == PGBOX_ERROR_NONE) {
+		conn->outage_start = pgbox_link_now();
+		e_error(conn->event, "PostgreSQL is unreachable: %s; %s",
+			error->text, pgbox_error_hint(error->kind));
+	}
+	conn->outage = *error;
+	conn->outage_last_attempt = pgbox_link_now();
+}
+
+static void conn_outage_end(struct pgbox_conn *conn)
+{
+	if (conn->outage.kind == PGBOX_ERROR_NONE)
+		return;
+	e_info(conn->event, "PostgreSQL is reachable again after %"PRIu64" s",
+	       (pgbox_link_now() - conn->outage_start) / 1000000);
+	i_zero(&conn->outage);
+}
+
+static int conn_connect(struct pgbox_conn *conn, struct pgbox_error *error_r)
+{
+	struct event_passthrough *e;
+
+	if (conn->outage.kind != PGBOX_ERROR_NONE &&
+	    pgbox_link_now() - conn->outage_last_attempt <
+	    CONN_RETRY_INTERVAL_USECS) {
+		*error_r = conn->outage;
+		return -1;
+	}
+	conn->pg = pgbox_connect(&conn->set, error_r);
+	if (conn->pg == NULL) {
+		conn_outage_begin(conn, error_r);
+		return -1;
+	}
+	conn_outage_end(conn);
+
+	conn->state = PGBOX_CONN_IDLE;
+	conn->link_doomed = FALSE;
+	i_zero(&conn->prepared);
+	(void)PQsetNoticeReceiver(conn->pg, conn_notice, conn);
+	e = event_create_passthrough(conn->event)->
+		set_name("pgbox_sql_connected");
+	e_debug(e->event(), "connected");
+	return 0;
+}
+
+int pgbox_conn_request_begin(struct pgbox_conn *conn,
+			     struct pgbox_error *error_r)
+{
+	i_assert(conn->state != PGBOX_CONN_BUSY);
+
+	conn_idle_timeout_remove(conn);
+	if (conn->state == PGBOX_CONN_IDLE && !pgbox_link_is_alive(conn))
+		conn_close(conn, "found dead");
+	if (conn->state == PGBOX_CONN_CLOSED &&
+	    conn_connect(conn, error_r) < 0)
+		return -1;
+	conn->state = PGBOX_CONN_BUSY;
+	return 0;
+}
+
+static bool conn_is_reusable(struct pgbox_conn *conn,
+			     enum pgbox_error_kind last_error)
+{
+	const struct pgbox_request *request = &conn->request;
+
+	return !pgbox_error_drops_connection(last_error) &&
+		request->ops_head == array_count(&request->ops) &&
+		/* or a late cancellation could hit the next request */
+		!request->cancelled && !conn->link_doomed &&
+		PQstatus(conn->pg) == CONNECTION_OK &&
+		PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
+}
+
+void pgbox_conn_request_end(struct pgbox_conn *conn,
+			    enum pgbox_error_kind last_error)
+{
+	bool reusable = conn_is_reusable(conn, last_error);
+
+	i_assert(conn->state == PGBOX_CONN_BUSY);
+
+	pgbox_request_clear(conn);
+	conn->state = PGBOX_CONN_IDLE;
+	if (!reusable)
+		conn_close(conn, "unusable after an error");
+	else if (conn->set.idle_timeout_msecs == 0)
+		conn_close(conn, "idle");
+	else
+		conn_idle_timeout_add(conn);
+}

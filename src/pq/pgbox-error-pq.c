@@ -1,0 +1,83 @@
+#include "lib.h"
+#include "str.h"
+#include "pgbox-conn-private.h"
+
+/* SQLSTATEs of prepared statements that the server doesn't have, or has
+   already: somebody else uses the session, too */
+#define SQLSTATE_NO_PLAN "26000"
+#define SQLSTATE_DUPLICATE_PLAN "42P05"
+
+void pgbox_error_from_result(struct pgbox_error *error, const PGresult *res,
+			     const struct pgbox_stmt_def *def)
+{
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
+	const char *constraint =
+		PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
+
+	if (primary == NULL)
+		primary = PQresultErrorMessage(res);
+	pgbox_error_set(error, pgbox_error_classify(sqlstate), "%s%s%s%s",
+			primary, detail == NULL ? "" : " - ",
+			detail == NULL ? "" : detail,
+			null_strcmp(sqlstate, SQLSTATE_NO_PLAN) == 0 ||
+			null_strcmp(sqlstate, SQLSTATE_DUPLICATE_PLAN) == 0 ?
+			" - behind a connection pooler set pgbox_prepare=no" :
+			"");
+	i_strocpy(error->sqlstate, sqlstate == NULL ? "" : sqlstate,
+		  sizeof(error->sqlstate));
+	/* names are at most 63 bytes */
+	i_strocpy(error->constraint, constraint == NULL ? "" : constraint,
+		  sizeof(error->constraint));
+	error->stmt = def == NULL ? NULL : def->name;
+}
+
+/* libpq has no call for the SQLSTATE of a refused connection, but in verbose
+   messages it stands after the severity: "FATAL:  28P01: password ...".
+   Returns "" if there is none. */
+static const char *connect_sqlstate(const char *message)
+{
+	const char *sqlstate = "", *p = message;
+
+	/* several hosts: the last one tried is the last one mentioned */
+	while ((p = strstr(p, ":  ")) != NULL) {
+		p += 3;
+		if (strspn(p, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") ==
+		    PGBOX_SQLSTATE_LEN && p[PGBOX_SQLSTATE_LEN] == ':')
+			sqlstate = t_strndup(p, PGBOX_SQLSTATE_LEN);
+	}
+	return sqlstate;
+}
+
+/* Returns the message without the lines that tell the server's source. */
+static const char *connect_message(const char *message)
+{
+	const char *const *lines = t_strsplit(message, "\n");
+	string_t *str = t_str_new(256);
+
+	for (; *lines != NULL; lines++) {
+		if (!str_begins(*lines, "LOCATION:"))
+			str_printfa(str, "%s ", *lines);
+	}
+	return str_c(str);
+}
+
+void pgbox_error_from_connect(struct pgbox_error *error, PGconn *pg)
+{
+	enum pgbox_error_kind kind = PGBOX_ERROR_UNREACHABLE;
+
+	T_BEGIN {
+		const char *message = PQerrorMessage(pg);
+		const char *sqlstate = connect_sqlstate(message);
+
+		if (*sqlstate != '\0')
+			kind = pgbox_error_classify(sqlstate);
+		else if (PQconnectionNeedsPassword(pg) == 1)
+			kind = PGBOX_ERROR_DENIED;
+		if (kind != PGBOX_ERROR_DENIED && kind != PGBOX_ERROR_SCHEMA)
+			kind = PGBOX_ERROR_UNREACHABLE;
+		pgbox_error_set(error, kind, "%s", connect_message(message));
+		i_strocpy(error->sqlstate, sqlstate, sizeof(error->sqlstate));
+	} T_END;
+}
