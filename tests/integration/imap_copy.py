@@ -25,7 +25,7 @@ def copyuid(reply):
 def items(client, mailbox):
     """[(uid, flags, internaldate, body)] of a mailbox."""
     client.ok("EXAMINE ", quoted(mailbox))
-    got = client.ok("FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])").fetches()
+    got = client.ok("UID FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])").fetches()
     return [(int(got[n]["UID"]), flags_of(got[n]["FLAGS"]) - {"\\Recent"},
              got[n]["INTERNALDATE"], got[n]["BODY[]"]) for n in sorted(got)]
 

@@ -39,10 +39,11 @@ CASES = [
     ("SENTSINCE 1-Jan-2024", [3, 4, 5]), ("NOT SEEN", [2, 3, 5]),
     ("OR SEEN FLAGGED", [1, 2, 4]), ("OR (SEEN DRAFT) (FLAGGED KEYWORD k1)", [2, 4]),
     ("NOT (OR SEEN FLAGGED)", [3, 5]), ("SEEN SUBJECT lunch", [1]),
-    ("BODY K\u00f6ln", [2]), ("NEW", [2, 3, 5]), ("OLD", []),
-    ("SUBJECT \u00dcberweisung", [2]), ("SUBJECT \u00fcberweisung", [2]),
-    ("FROM J\u00fcrgen", [2]), ("MODSEQ 1", [1, 2, 3, 4, 5]),
+    ("NEW", [2, 3, 5]), ("OLD", []), ("MODSEQ 1", [1, 2, 3, 4, 5]),
 ]
+WORDS = [("BODY", "K\u00f6ln"), ("SUBJECT", "\u00dcberweisung"),
+         ("SUBJECT", "\u00fcberweisung"), ("FROM", "J\u00fcrgen"),
+         ("TEXT", "GR\u00dc\u00dfE")]
 
 
 def test_search_keys(lab):
@@ -54,6 +55,9 @@ def test_search_keys(lab):
             if key.startswith("MODSEQ"):
                 got = got[:len(wanted)]
             eq(got, wanted, key)
+        for key, word in WORDS:
+            eq(c.ok("SEARCH CHARSET UTF-8 ", key, " ", Lit(word.encode())).numbers(),
+               [2], key + " " + word)
     eq(c.ok("UID SEARCH SEEN").numbers(), [1, 4])
 
 
@@ -162,7 +166,7 @@ def test_thread(lab):
     """REFERENCES, REFS, ORDEREDSUBJECT."""
     c = corpus(lab)
     got = c.ok("THREAD REFERENCES UTF-8 ALL").one("THREAD")
-    true([b"1", b"2"] in [part[:2] for part in flatten(got)], "2 refers to 1: %r" % got)
+    has([b"1", [b"2"], [b"3"]], got)
     for algorithm in ("REFS", "ORDEREDSUBJECT", "REFERENCES"):
         got = c.ok("UID THREAD %s UTF-8 ALL" % algorithm).one("THREAD")
         eq(sorted(numbers_in(got)), [1, 2, 3, 4, 5], algorithm)
@@ -179,21 +183,12 @@ def test_thread_grows(lab):
         b"References: <one@example.org> <two@example.org>\r\n")
     c.ok("APPEND INBOX ", Lit(reply))
     got = c.ok("THREAD REFERENCES UTF-8 ALL").one("THREAD")
-    has(b"6", [number for part in flatten(got) if b"1" in part[:1] for number in
-               part if isinstance(number, bytes)])
+    has([b"1", [b"2", b"6"], [b"3"]], got)
     c.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
     c.ok("EXPUNGE")
     got = c.ok("THREAD REFERENCES UTF-8 ALL").one("THREAD")
+    # The expunged parent leaves; \\Deleted message 5 left with it.
     eq(sorted(numbers_in(got)), [1, 2, 3, 4])
-
-
-def flatten(tree):
-    """All lists in a tree of lists."""
-    found = []
-    for item in tree:
-        if isinstance(item, list):
-            found += [item] + flatten(item)
-    return found
 
 
 def numbers_in(tree):
@@ -214,10 +209,6 @@ def test_context_search(lab):
     other.ok("APPEND INBOX ", Lit(simple(6)))
     reply = c.ok("NOOP")
     eq(reply.one("ESEARCH")[-1], [b"0", b"6"])
-    c.ok("STORE 6 +FLAGS.SILENT (\\Seen)")
-    reply = c.ok("NOOP")
-    true(any(b"REMOVEFROM" in item.raw for item in reply.all("ESEARCH"))
-         or True, "told in this or the STORE's own answer")
     c.ok('CANCELUPDATE "%s"' % tag)
     other.ok("APPEND INBOX ", Lit(simple(7)))
     eq(c.ok("NOOP").all("ESEARCH"), [])
