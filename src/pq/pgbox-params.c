@@ -69,6 +69,13 @@ void pgbox_params_bool(struct pgbox_params *params, bool value)
 	params_append_copy(params, PGBOX_TYPE_BOOLEAN, &byte, sizeof(byte));
 }
 
+void pgbox_params_int16(struct pgbox_params *params, int16_t value)
+{
+	const uint16_t be = cpu16_to_be((uint16_t)value);
+
+	params_append_copy(params, PGBOX_TYPE_SMALLINT, &be, sizeof(be));
+}
+
 void pgbox_params_int32(struct pgbox_params *params, int32_t value)
 {
 	const uint32_t be = cpu32_to_be((uint32_t)value);
@@ -218,6 +225,21 @@ void pgbox_params_int64_array(struct pgbox_params *params,
 	for (i = 0; i < count; i++) {
 		const uint64_t be = cpu64_to_be((uint64_t)values[i]);
 		array_append_element(buf, &be, sizeof(be));
+	}
+	array_end(params, PGBOX_TYPE_BIGINT_ARRAY, buf);
+}
+
+void pgbox_params_id_array(struct pgbox_params *params,
+			   const int64_t *values, unsigned int count)
+{
+	buffer_t *buf = array_begin(params, PGBOX_TYPE_BIGINT, count,
+				    count * sizeof(*values));
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		const uint64_t be = cpu64_to_be((uint64_t)values[i]);
+		array_append_element(buf, values[i] == 0 ? NULL : &be,
+				     sizeof(be));
 	}
 	array_end(params, PGBOX_TYPE_BIGINT_ARRAY, buf);
 }

@@ -16,6 +16,7 @@ struct pgbox_params *pgbox_params_new(void);
 
 void pgbox_params_null(struct pgbox_params *params);
 void pgbox_params_bool(struct pgbox_params *params, bool value);
+void pgbox_params_int16(struct pgbox_params *params, int16_t value);
 void pgbox_params_int32(struct pgbox_params *params, int32_t value);
 void pgbox_params_int64(struct pgbox_params *params, int64_t value);
 /* NULL value: SQL NULL. The text must be valid UTF-8 without NUL for the
@@ -39,6 +40,9 @@ void pgbox_params_int32_array(struct pgbox_params *params,
 			      const int32_t *values, unsigned int count);
 void pgbox_params_int64_array(struct pgbox_params *params,
 			      const int64_t *values, unsigned int count);
+/* bigint[] where 0 becomes SQL NULL: no identity is 0 */
+void pgbox_params_id_array(struct pgbox_params *params,
+			   const int64_t *values, unsigned int count);
 /* NULL elements become SQL NULLs */
 void pgbox_params_text_array(struct pgbox_params *params,
 			     const char *const *values, unsigned int count);

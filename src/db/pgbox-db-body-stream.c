@@ -1,0 +1,229 @@
+#include "lib.h"
+#include "array.h"
+#include "buffer.h"
+#include "guid.h"
+#include "istream-private.h"
+#include "pgbox-conn.h"
+#include "pgbox-db-content.h"
+#include "pgbox-error.h"
+
+/* A stored message as a stream. Its bytes are
+
+     header | head | chunk 1 | chunk 2 | ... | last chunk
+
+   where head and all chunks but the last have PGBOX_CHUNK_SIZE bytes. Header
+   and head are in memory from the start. The chunks are read in batches, of
+   which the current one is kept: a reader that goes on where it stopped gets
+   several chunks by one round trip, one that has jumped only the one it needs.
+
+   read() copies out of that into the stream's own buffer, which Dovecot's
+   stream functions then manage as for a file. A seek drops that buffer; what
+   it held is still in memory. */
+
+/* chunks in a batch for a sequential reader: bounds the stream's memory */
+#define BODY_STREAM_BATCH_CHUNKS 4
+/* as large as for mails in files: it bounds what parsers look at at once */
+#define BODY_STREAM_MAX_BUFFER_SIZE IO_BLOCK_SIZE
+
+struct body_istream {
+	struct istream_private istream;
+
+	struct pgbox_conn *conn;
+	/* NULL, or where the class of a read error goes */
+	struct pgbox_error *error;
+
+	int64_t body_id;
+	uint64_t header_size, body_size;
+	/* header and head */
+	buffer_t *start;
+
+	/* the current batch: chunks from batch_first on; NULL if none */
+	buffer_t *batch;
+	unsigned int batch_first;
+
+	/* where the last read() ended */
+	uoff_t read_end;
+};
+
+static uoff_t body_stream_size(const struct body_istream *bstream)
+{
+	return bstream->header_size + bstream->body_size;
+}
+
+static void body_stream_destroy(struct iostream_private *stream)
+{
+	struct body_istream *bstream =
+		container_of(stream, struct body_istream, istream.iostream);
+
+	buffer_free(&bstream->start);
+	buffer_free(&bstream->batch);
+	pgbox_conn_unref(&bstream->conn);
+	i_stream_free_buffer(&bstream->istream);
+}
+
+static int body_stream_fail(struct body_istream *bstream,
+			    const struct pgbox_error *error)
+{
+	io_stream_set_error(&bstream->istream.iostream, "%s", error->text);
+	bstream->istream.istream.stream_errno = EIO;
+	if (bstream->error != NULL)
+		*bstream->error = *error;
+	buffer_free(&bstream->batch);
+	return -1;
+}
+
+/* Read a batch that begins with the given chunk. */
+static int body_stream_read_batch(struct body_istream *bstream,
+				  unsigned int first, unsigned int count)
+{
+	const unsigned int last_chunk =
+		(bstream->body_size - 1) / PGBOX_CHUNK_SIZE;
+	const unsigned int last = I_MIN(first + count - 1, last_chunk);
+	const uint64_t begin = (uint64_t)first * PGBOX_CHUNK_SIZE;
+	const uint64_t end = I_MIN(((uint64_t)last + 1) * PGBOX_CHUNK_SIZE,
+				   bstream->body_size);
+	struct pgbox_error error;
+	int ret;
+
+	/* of the size needed: a buffer that grows takes up to twice of it */
+	buffer_free(&bstream->batch);
+	bstream->batch = buffer_create_dynamic(default_pool, end - begin);
+	bstream->batch_first = first;
+	ret = pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
+				bstream->batch, &error);
+	if (ret < 0)
+		return body_stream_fail(bstream, &error);
+	if (ret == 0 || bstream->batch->used != end - begin) {
+		pgbox_error_set(&error, PGBOX_ERROR_DAMAGED,
+				"body %"PRId64": chunks %u..%u are missing or "
+				"have a wrong size: %zu bytes of %"PRIu64,
+				bstream->body_id, first, last,
+				bstream->batch->used, end - begin);
+		return body_stream_fail(bstream, &error);
+	}
+	return 0;
+}
+
+/* Find the bytes at offset, which is inside of the body after its head. */
+static int body_stream_get_chunk(struct body_istream *bstream, uoff_t offset,
+				 const unsigned char **data_r, size_t *size_r)
+{
+	const uint64_t body_offset = offset - bstream->header_size;
+	const unsigned int chunk = body_offset / PGBOX_CHUNK_SIZE;
+	const bool sequential = offset == bstream->read_end;
+	uint64_t batch_offset;
+
+	batch_offset = (uint64_t)bstream->batch_first * PGBOX_CHUNK_SIZE;
+	if (bstream->batch == NULL || body_offset < batch_offset ||
+	    body_offset - batch_offset >= bstream->batch->used) {
+		if (body_stream_read_batch(bstream, chunk, !sequential ? 1 :
+					   BODY_STREAM_BATCH_CHUNKS) < 0)
+			return -1;
+		batch_offset = (uint64_t)chunk * PGBOX_CHUNK_SIZE;
+	}
+	*data_r = CONST_PTR_OFFSET(bstream->batch->data,
+				   body_offset - batch_offset);
+	*size_r = bstream->batch->used - (body_offset - batch_offset);
+	return 0;
+}
+
+/* Find the bytes at offset, which is inside of the message. */
+static int body_stream_get(struct body_istream *bstream, uoff_t offset,
+			   const unsigned char **data_r, size_t *size_r)
+{
+	struct pgbox_error error;
+
+	if (offset < bstream->start->used) {
+		*data_r = CONST_PTR_OFFSET(bstream->start->data, offset);
+		*size_r = bstream->start->used - offset;
+		return 0;
+	}
+	if (offset - bstream->header_size < PGBOX_CHUNK_SIZE) {
+		pgbox_error_set(&error, PGBOX_ERROR_DAMAGED,
+				"body %"PRId64": its first chunk has a wrong "
+				"size: %"PRIu64" bytes", bstream->body_id,
+				bstream->start->used - bstream->header_size);
+		return body_stream_fail(bstream, &error);
+	}
+	return body_stream_get_chunk(bstream, offset, data_r, size_r);
+}
+
+static ssize_t body_stream_read(struct istream_private *stream)
+{
+	struct body_istream *bstream =
+		container_of(stream, struct body_istream, istream);
+	const unsigned char *data;
+	size_t size, space;
+	uoff_t offset;
+
+	offset = stream->istream.v_offset + (stream->pos - stream->skip);
+	if (offset >= body_stream_size(bstream)) {
+		stream->istream.eof = TRUE;
+		return -1;
+	}
+	if (!i_stream_try_alloc(stream, 1, &space))
+		return -2;
+	if (body_stream_get(bstream, offset, &data, &size) < 0)
+		return -1;
+	size = I_MIN(size, space);
+	memcpy(stream->w_buffer + stream->pos, data, size);
+	stream->pos += size;
+	bstream->read_end = offset + size;
+	return size;
+}
+
+static void body_stream_seek(struct istream_private *stream, uoff_t v_offset,
+			     bool mark ATTR_UNUSED)
+{
+	stream->istream.v_offset = v_offset;
+	stream->skip = stream->pos = 0;
+}
+
+static int body_stream_stat(struct istream_private *stream,
+			    bool exact ATTR_UNUSED)
+{
+	struct body_istream *bstream =
+		container_of(stream, struct body_istream, istream);
+
+	stream->statbuf.st_size = body_stream_size(bstream);
+	return 0;
+}
+
+struct istream *
+pgbox_body_stream_create(struct pgbox_conn *conn,
+			 const unsigned char *header, size_t header_size,
+			 const unsigned char *head, size_t head_size,
+			 int64_t body_id, uint64_t body_size,
+			 struct pgbox_error *error)
+{
+	struct body_istream *bstream = i_new(struct body_istream, 1);
+	struct istream *input;
+
+	i_assert(head_size <= I_MIN(body_size, PGBOX_CHUNK_SIZE));
+
+	bstream->conn = conn;
+	pgbox_conn_ref(conn);
+	bstream->error = error;
+	bstream->body_id = body_id;
+	bstream->header_size = header_size;
+	bstream->body_size = body_size;
+	bstream->start = buffer_create_dynamic(default_pool,
+					       header_size + head_size + 1);
+	if (header_size > 0)
+		buffer_append(bstream->start, header, header_size);
+	if (head_size > 0)
+		buffer_append(bstream->start, head, head_size);
+
+	bstream->istream.iostream.destroy = body_stream_destroy;
+	bstream->istream.max_buffer_size = BODY_STREAM_MAX_BUFFER_SIZE;
+	bstream->istream.read = body_stream_read;
+	bstream->istream.seek = body_stream_seek;
+	bstream->istream.stat = body_stream_stat;
+	bstream->istream.istream.blocking = TRUE;
+	bstream->istream.istream.seekable = TRUE;
+
+	input = i_stream_create(&bstream->istream, NULL, -1, 0);
+	i_stream_set_name(input, t_strdup_printf("(pgbox body %"PRId64")",
+						 body_id));
+	return input;
+}

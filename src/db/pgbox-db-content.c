@@ -1,0 +1,267 @@
+#include "lib.h"
+#include "array.h"
+#include "buffer.h"
+#include "guid.h"
+#include "pgbox-db-content.h"
+#include "pgbox-db-content-private.h"
+#include "pgbox-db-private.h"
+#include "pgbox-error.h"
+
+/* --- what is stored: see also pgbox-db-append.c */
+
+static int content_digest_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, PGBOX_DIGEST_SIZE);
+}
+
+static void content_known_row(struct pgbox_result *result, void *context)
+{
+	buffer_t *known = context;
+	const unsigned char *digest;
+	size_t size;
+
+	digest = pgbox_result_bytea(result, 0, &size);
+	if (size == PGBOX_DIGEST_SIZE)
+		buffer_append(known, digest, size);
+}
+
+static int
+content_known_query(struct pgbox_conn *conn,
+		    const unsigned char *const *digests, unsigned int count,
+		    buffer_t *known, struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+		size_t *sizes = t_new(size_t, count + 1);
+		unsigned int i;
+
+		for (i = 0; i < count; i++)
+			sizes[i] = PGBOX_DIGEST_SIZE;
+		pgbox_params_bytea_array(params, digests, sizes, count);
+		ret = pgbox_db_query(conn, PGBOX_STMT_BODY_KNOWN, params,
+				     PGBOX_EXEC_REPEATABLE, content_known_row,
+				     known, error_r);
+	} T_END;
+	return ret;
+}
+
+int pgbox_body_known(struct pgbox_conn *conn,
+		     const unsigned char *const *digests, unsigned int count,
+		     bool *known_r, struct pgbox_error *error_r)
+{
+	buffer_t *known = buffer_create_dynamic(default_pool,
+						PGBOX_DIGEST_SIZE * 16);
+	unsigned char *data;
+	unsigned int i;
+	size_t size;
+	int ret;
+
+	ret = content_known_query(conn, digests, count, known, error_r);
+	/* the rows come in no order */
+	data = buffer_get_modifiable_data(known, &size);
+	if (size > 0) {
+		qsort(data, size / PGBOX_DIGEST_SIZE, PGBOX_DIGEST_SIZE,
+		      content_digest_cmp);
+	}
+	for (i = 0; i < count; i++) {
+		known_r[i] = size > 0 &&
+			bsearch(digests[i], data, size / PGBOX_DIGEST_SIZE,
+				PGBOX_DIGEST_SIZE, content_digest_cmp) != NULL;
+	}
+	buffer_free(&known);
+	return ret < 0 ? -1 : 0;
+}
+
+static void content_params_text(struct pgbox_params *params, const char *text)
+{
+	if (text == NULL)
+		pgbox_params_null(params);
+	else
+		pgbox_params_bytea_ref(params, text, strlen(text));
+}
+
+void pgbox_content_params(struct pgbox_params *params,
+			  const struct pgbox_content *content)
+{
+	/* NULL would be SQL NULL */
+	const unsigned char *header = content->header_size == 0 ?
+		uchar_empty_ptr : content->header;
+
+	pgbox_params_bytea_ref(params, header, content->header_size);
+	pgbox_params_bool(params, content->header_complete);
+	if (content->body_size == 0)
+		pgbox_params_null(params);
+	else {
+		pgbox_params_bytea_ref(params, content->digest,
+				       sizeof(content->digest));
+	}
+	pgbox_db_params_uint64(params, content->body_size);
+	if (content->body_size == 0 || content->head == NULL)
+		pgbox_params_null(params);
+	else {
+		pgbox_params_bytea_ref(params, content->head,
+			I_MIN(content->body_size, PGBOX_CHUNK_SIZE));
+	}
+	pgbox_db_params_uint64(params, content->size);
+	pgbox_db_params_uint64(params, content->virtual_size);
+	content_params_text(params, content->envelope);
+	content_params_text(params, content->bodystructure);
+}
+
+static void content_put_row(struct pgbox_result *result, void *context)
+{
+	int64_t *content_id = context;
+
+	*content_id = pgbox_result_int64(result, 0);
+}
+
+int pgbox_content_put(struct pgbox_pipeline *pipeline,
+		      const struct pgbox_content *content, int64_t *content_id,
+		      struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_content_params(params, content);
+		ret = pgbox_pipeline_send(pipeline, PGBOX_STMT_CONTENT_PUT,
+					  params, content_put_row, content_id,
+					  error_r);
+	} T_END;
+	return ret;
+}
+
+int pgbox_body_chunk_put(struct pgbox_pipeline *pipeline,
+			 const unsigned char digest[PGBOX_DIGEST_SIZE],
+			 unsigned int number, const void *data, size_t size,
+			 struct pgbox_error *error_r)
+{
+	int ret;
+
+	i_assert(number > 0 && size > 0 && size <= PGBOX_CHUNK_SIZE);
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
+		pgbox_params_int32(params, number);
+		pgbox_params_bytea_ref(params, data, size);
+		ret = pgbox_pipeline_send(pipeline, PGBOX_STMT_BODY_CHUNK_PUT,
+					  params, NULL, NULL, error_r);
+	} T_END;
+	return ret;
+}
+
+/* --- what is read */
+
+struct content_fetch {
+	pgbox_fetched_callback_t *callback;
+	void *context;
+	uint32_t last_uid;
+};
+
+static void content_fetch_row(struct pgbox_result *result, void *context)
+{
+	struct content_fetch *fetch = context;
+	struct pgbox_fetched row;
+
+	i_zero(&row);
+	row.uid = pgbox_db_result_uint32(result, 0);
+	pgbox_result_uuid(result, 1, row.guid);
+	row.received = pgbox_result_int64(result, 2);
+	row.saved = pgbox_result_int64(result, 3);
+	row.size = pgbox_result_int64(result, 4);
+	row.virtual_size = pgbox_result_int64(result, 5);
+	row.header_size = pgbox_result_int64(result, 6);
+	row.header = pgbox_result_bytea(result, 7, &row.header_bytes);
+	row.body_id = pgbox_result_int64(result, 8);
+	row.body_size = pgbox_result_int64(result, 9);
+	row.head = pgbox_result_bytea(result, 10, &row.head_bytes);
+	row.envelope = pgbox_result_bytea(result, 11, &row.envelope_bytes);
+	row.bodystructure = pgbox_result_bytea(result, 12,
+					       &row.bodystructure_bytes);
+	row.content_id = pgbox_result_int64(result, 13);
+	row.pop3_uidl = pgbox_result_text(result, 14);
+	row.pop3_order = pgbox_db_result_uint32(result, 15);
+	fetch->last_uid = row.uid;
+	fetch->callback(&row, fetch->context);
+}
+
+int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
+			const ARRAY_TYPE(seq_range) *uids,
+			enum pgbox_fetch_what what, uint64_t limit_bytes,
+			pgbox_fetched_callback_t *callback, void *context,
+			uint32_t *last_uid_r, struct pgbox_error *error_r)
+{
+	struct content_fetch fetch = { callback, context, 0 };
+	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
+	const bool want_header = want_body || (what & PGBOX_FETCH_HEADER) != 0;
+	struct pgbox_result *result;
+	int ret;
+
+	*last_uid_r = 0;
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_int64(params, mailbox_id);
+		pgbox_db_params_uids(params, uids);
+		pgbox_params_bool(params, want_header);
+		pgbox_params_bool(params, want_body);
+		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
+		pgbox_db_params_uint64(params, limit_bytes);
+		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
+				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+	} T_END;
+	if (ret < 0)
+		return -1;
+	ret = pgbox_db_rows(&result, content_fetch_row, &fetch, error_r);
+	*last_uid_r = fetch.last_uid;
+	return ret < 0 ? -1 : 0;
+}
+
+struct content_chunks {
+	buffer_t *buf;
+	unsigned int next_number;
+};
+
+static void content_chunk_row(struct pgbox_result *result, void *context)
+{
+	struct content_chunks *chunks = context;
+	const unsigned char *data;
+	size_t size;
+
+	/* they come in order: what follows a gap is of no use */
+	if ((unsigned int)pgbox_result_int32(result, 0) != chunks->next_number)
+		return;
+	data = pgbox_result_bytea(result, 1, &size);
+	buffer_append(chunks->buf, data, size);
+	chunks->next_number++;
+}
+
+int pgbox_body_chunks(struct pgbox_conn *conn, int64_t body_id,
+		      unsigned int first, unsigned int last, buffer_t *buf,
+		      struct pgbox_error *error_r)
+{
+	struct content_chunks chunks = { .buf = buf, .next_number = first };
+	struct pgbox_result *result;
+	int ret;
+
+	i_assert(first > 0 && first <= last);
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_int64(params, body_id);
+		pgbox_params_int32(params, first);
+		pgbox_params_int32(params, last);
+		ret = pgbox_query(conn, PGBOX_STMT_BODY_CHUNKS, params,
+				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+	} T_END;
+	if (ret < 0)
+		return -1;
+	ret = pgbox_db_rows(&result, content_chunk_row, &chunks, error_r);
+	if (ret < 0)
+		return -1;
+	return chunks.next_number == last + 1 ? 1 : 0;
+}

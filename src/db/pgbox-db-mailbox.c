@@ -1,0 +1,220 @@
+#include "lib.h"
+#include "array.h"
+#include "guid.h"
+#include "pgbox-db-mailbox.h"
+#include "pgbox-db-private.h"
+#include "pgbox-error.h"
+
+/* A GUID that isn't given is chosen by the server. */
+static void mailbox_params_guid(struct pgbox_params *params,
+				const uint8_t *guid)
+{
+	if (guid == NULL || guid_128_is_empty(guid))
+		pgbox_params_null(params);
+	else
+		pgbox_params_uuid(params, guid);
+}
+
+int pgbox_mailbox_create(struct pgbox_conn *conn, const char *account,
+			 const char *name, bool selectable,
+			 const guid_128_t guid, uint32_t uidvalidity,
+			 struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_text(params, name);
+		pgbox_params_bool(params, selectable);
+		mailbox_params_guid(params, guid);
+		pgbox_db_params_nonzero(params, uidvalidity);
+		/* special_use: none */
+		pgbox_params_null(params);
+		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_CREATE, params,
+				     0, NULL, NULL, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
+			 int64_t mailbox_id, struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_int64(params, mailbox_id);
+		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_DELETE, params,
+				     0, NULL, NULL, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
+			      const char *name, struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_text(params, name);
+		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_DELETE_NODE,
+				     params, 0, NULL, NULL, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+int pgbox_mailbox_rename(struct pgbox_conn *conn, const char *account,
+			 const char *old_name, const char *new_name,
+			 struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_text(params, old_name);
+		pgbox_params_text(params, new_name);
+		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_RENAME, params,
+				     0, NULL, NULL, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+int pgbox_mailbox_update(struct pgbox_conn *conn, const char *account,
+			 int64_t mailbox_id,
+			 const struct pgbox_mailbox_changes *changes,
+			 struct pgbox_error *error_r)
+{
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_int64(params, mailbox_id);
+		pgbox_db_params_nonzero(params, changes->uidvalidity);
+		mailbox_params_guid(params, changes->guid);
+		pgbox_db_params_nonzero(params, changes->min_uid_next);
+		pgbox_db_params_nonzero(params, changes->min_first_recent_uid);
+		pgbox_db_params_nonzero(params, I_MIN(changes->min_modseq,
+						      INT64_MAX));
+		/* done twice it takes one modseq more, which does no harm */
+		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_UPDATE, params,
+				     PGBOX_EXEC_REPEATABLE, NULL, NULL,
+				     error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+static void mailbox_subscription_row(struct pgbox_result *result,
+				     void *context)
+{
+	bool *changed = context;
+
+	*changed = pgbox_result_bool(result, 0);
+}
+
+int pgbox_subscription_set(struct pgbox_conn *conn, const char *account,
+			   const char *name, bool subscribed,
+			   struct pgbox_error *error_r)
+{
+	bool changed = FALSE;
+	int ret;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		pgbox_params_text(params, name);
+		pgbox_params_bool(params, subscribed);
+		/* done twice it says that nothing changed: better than not to
+		   know what the subscription is */
+		ret = pgbox_db_query(conn, PGBOX_STMT_SUBSCRIPTION_SET, params,
+				     PGBOX_EXEC_REPEATABLE,
+				     mailbox_subscription_row, &changed,
+				     error_r);
+	} T_END;
+	return ret < 0 ? -1 : (changed ? 1 : 0);
+}
+
+static void mailbox_recent_row(struct pgbox_result *result, void *context)
+{
+	uint32_t *first_recent_uid = context;
+
+	*first_recent_uid = pgbox_db_result_uint32(result, 0);
+}
+
+int pgbox_recent_claim(struct pgbox_conn *conn, int64_t mailbox_id,
+		       uint32_t uid_next, uint32_t *first_recent_uid_r,
+		       struct pgbox_error *error_r)
+{
+	int ret;
+
+	*first_recent_uid_r = uid_next;
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_int64(params, mailbox_id);
+		pgbox_params_int64(params, uid_next);
+		/* done twice nobody gets \Recent: better than a mailbox that
+		   can't be opened */
+		ret = pgbox_db_query(conn, PGBOX_STMT_RECENT_CLAIM, params,
+				     PGBOX_EXEC_REPEATABLE, mailbox_recent_row,
+				     first_recent_uid_r, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+static void mailbox_purge_row(struct pgbox_result *result, void *context)
+{
+	struct pgbox_purged *purged = context;
+
+	purged->tombstones = pgbox_result_int64(result, 0);
+	purged->mailboxes = pgbox_result_int64(result, 1);
+	purged->contents = pgbox_result_int64(result, 2);
+	purged->bodies = pgbox_result_int64(result, 3);
+}
+
+int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
+		struct pgbox_purged *purged_r, struct pgbox_error *error_r)
+{
+	int ret;
+
+	i_zero(purged_r);
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_int32(params, I_MIN(limit, INT32_MAX));
+		ret = pgbox_db_query(conn, PGBOX_STMT_PURGE, params,
+				     PGBOX_EXEC_REPEATABLE, mailbox_purge_row,
+				     purged_r, error_r);
+	} T_END;
+	return ret < 0 ? -1 : 0;
+}
+
+static void mailbox_schema_row(struct pgbox_result *result, void *context)
+{
+	unsigned int *version = context;
+
+	*version = pgbox_result_int32(result, 0);
+}
+
+int pgbox_schema_version(struct pgbox_conn *conn, unsigned int *version_r,
+			 struct pgbox_error *error_r)
+{
+	int ret;
+
+	*version_r = 0;
+	ret = pgbox_db_query(conn, PGBOX_STMT_SCHEMA_VERSION, NULL,
+			     PGBOX_EXEC_REPEATABLE, mailbox_schema_row,
+			     version_r, error_r);
+	return ret < 0 ? -1 : 0;
+}
