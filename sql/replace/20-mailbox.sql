@@ -159,10 +159,10 @@ BEGIN
      OR pgbox.mailbox_has_children(p_account, p_new) THEN
     RAISE EXCEPTION 'mailbox "%" exists already', p_new USING ERRCODE = 'PB003';
   END IF;
-  IF p_new LIKE replace(replace(replace(p_old, '\', '\\'), '%', '\%'), '_', '\_') || '/%' THEN
+  -- RFC 3501 6.3.5: renaming INBOX moves its messages and leaves its children
+  IF p_old <> 'INBOX' AND starts_with(p_new, p_old || '/') THEN
     RAISE EXCEPTION 'a mailbox can''t move below itself' USING ERRCODE = 'PB006';
   END IF;
-  -- RFC 3501 6.3.5: renaming INBOX moves its messages and leaves its children
   UPDATE pgbox.mailbox AS m
      SET name = p_new || substr(m.name, length(p_old) + 1)
    WHERE m.account_id = p_account AND m.deleted_at IS NULL
@@ -238,15 +238,16 @@ DECLARE
 BEGIN
   PERFORM pgbox.account_lock(p_account);
   v_counter := pgbox.mailbox_lock(p_mailbox);
-  IF p_uidvalidity IS NOT NULL OR p_guid IS NOT NULL THEN
-    UPDATE pgbox.mailbox AS m
-       SET uidvalidity = COALESCE(p_uidvalidity, m.uidvalidity),
-           guid = COALESCE(p_guid, m.guid)
-     WHERE m.mailbox_id = p_mailbox AND m.account_id = p_account;
-    UPDATE pgbox.account AS a
-       SET last_uidvalidity = GREATEST(a.last_uidvalidity, p_uidvalidity)
-     WHERE a.account_id = p_account;
+  UPDATE pgbox.mailbox AS m
+     SET uidvalidity = COALESCE(p_uidvalidity, m.uidvalidity),
+         guid = COALESCE(p_guid, m.guid)
+   WHERE m.mailbox_id = p_mailbox AND m.account_id = p_account;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
   END IF;
+  UPDATE pgbox.account AS a
+     SET last_uidvalidity = GREATEST(a.last_uidvalidity, p_uidvalidity)
+   WHERE a.account_id = p_account AND p_uidvalidity IS NOT NULL;
   v_uid_next := GREATEST(v_counter.uid_next, p_min_uid_next);
   UPDATE pgbox.mailbox_counter AS c
      SET uid_next = v_uid_next,
@@ -263,10 +264,17 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v_first bigint;
   v_counter pgbox.mailbox_counter;
 BEGIN
+  -- usually all is claimed, and it never goes back: that takes no lock
+  SELECT c.first_recent_uid INTO v_first
+    FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox;
+  IF v_first >= p_uid_next THEN
+    RETURN v_first;
+  END IF;
   v_counter := pgbox.mailbox_lock(p_mailbox);
-  IF v_counter.first_recent_uid < p_uid_next THEN
+  IF v_counter.first_recent_uid < LEAST(p_uid_next, v_counter.uid_next) THEN
     UPDATE pgbox.mailbox_counter AS c
        SET first_recent_uid = LEAST(p_uid_next, c.uid_next)
      WHERE c.mailbox_id = p_mailbox;

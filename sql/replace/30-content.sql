@@ -74,8 +74,11 @@ DECLARE
   v_contents bigint[];
   v_bodies bigint[];
   v_gone bigint[];
+  v_count bigint;
 BEGIN
-  SELECT clock_timestamp() - s.retention INTO v_before FROM pgbox.store AS s;
+  -- One at a time: two that each remove one of the last two references would
+  -- both see the other's, and the body stay for ever.
+  SELECT clock_timestamp() - s.retention INTO v_before FROM pgbox.store AS s FOR NO KEY UPDATE;
   tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
   v_contents := '{}';
 
@@ -91,15 +94,17 @@ BEGIN
        WHERE g.mailbox_id = v_mailbox
          AND g.uid IN (SELECT i.uid FROM pgbox.message AS i WHERE i.mailbox_id = v_mailbox ORDER BY i.uid LIMIT p_limit)
       RETURNING g.content_id)
-    SELECT array_agg(g.content_id) INTO v_gone FROM gone AS g;
-    v_contents := v_contents || COALESCE(v_gone, '{}');
+    SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
+    tombstones := tombstones + v_count;
+    v_contents := v_contents || v_gone;
     WITH gone AS (
       DELETE FROM pgbox.expunged AS g
        WHERE g.mailbox_id = v_mailbox
          AND g.uid IN (SELECT i.uid FROM pgbox.expunged AS i WHERE i.mailbox_id = v_mailbox ORDER BY i.uid LIMIT p_limit)
       RETURNING g.content_id)
-    SELECT array_agg(g.content_id) INTO v_gone FROM gone AS g;
-    v_contents := v_contents || COALESCE(v_gone, '{}');
+    SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
+    tombstones := tombstones + v_count;
+    v_contents := v_contents || v_gone;
     IF NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = v_mailbox)
        AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = v_mailbox) THEN
       DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
@@ -120,8 +125,9 @@ BEGIN
        SET content_id = NULL
       FROM old AS o
      WHERE e.mailbox_id = o.mailbox_id AND e.uid = o.uid)
-  SELECT count(*), array_agg(o.content_id) INTO tombstones, v_gone FROM old AS o;
-  v_contents := v_contents || COALESCE(v_gone, '{}');
+  SELECT count(*), array_agg(o.content_id) INTO v_count, v_gone FROM old AS o;
+  tombstones := tombstones + v_count;
+  v_contents := v_contents || v_gone;
 
   -- A delivery that refers to such a row holds it FOR KEY SHARE: wait for its
   -- COMMIT. Skipping the row would lose sight of it if that rolls back.
@@ -164,4 +170,4 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention and used by nobody, at most p_limit of each kind; call again until it returns zeros';
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too';

@@ -6,15 +6,18 @@
 -- out: uidvalidity bigint, special_use text, uid_next bigint, highest_modseq bigint, messages integer, unseen integer
 -- out: virtual_size bigint, first_recent_uid bigint
 -- locks: none
-SELECT a.account_id, a.list_modseq,
-       COALESCE(m.name, s.name), s.name IS NOT NULL,
-       m.mailbox_id, m.guid, m.uidvalidity, m.special_use,
+SELECT a.account_id, a.list_modseq, n.name, n.subscribed,
+       n.mailbox_id, n.guid, n.uidvalidity, n.special_use,
        c.uid_next, c.highest_modseq, c.messages, c.unseen, c.virtual_size, c.first_recent_uid
   FROM pgbox.account AS a
  CROSS JOIN LATERAL (
-        (SELECT m.* FROM pgbox.mailbox AS m WHERE m.account_id = a.account_id AND m.deleted_at IS NULL) AS m
-        FULL JOIN
-        (SELECT s.name FROM pgbox.subscription AS s WHERE s.account_id = a.account_id) AS s
-        ON s.name = m.name)
-  LEFT JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
+        SELECT COALESCE(m.name, s.name) AS name, s.name IS NOT NULL AS subscribed,
+               m.mailbox_id, m.guid, m.uidvalidity, m.special_use
+          FROM (SELECT b.name, b.mailbox_id, b.guid, b.uidvalidity, b.special_use
+                  FROM pgbox.mailbox AS b
+                 WHERE b.account_id = a.account_id AND b.deleted_at IS NULL) AS m
+          FULL JOIN (SELECT b.name
+                       FROM pgbox.subscription AS b
+                      WHERE b.account_id = a.account_id) AS s ON s.name = m.name) AS n
+  LEFT JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = n.mailbox_id
  WHERE a.name = $1

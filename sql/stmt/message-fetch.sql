@@ -20,7 +20,7 @@ SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size
                CASE WHEN c.header_complete THEN octet_length(c.header) ELSE -1 END::bigint AS header_size,
                c.header, c.body_id, b.size AS body_size, b.head, c.envelope, c.bodystructure,
                g.content_id, g.pop3_uidl, g.pop3_order,
-               sum(CASE WHEN $4 THEN LEAST(c.size, 131072) WHEN $3 THEN octet_length(c.header) ELSE 0 END)
+               sum(CASE WHEN $4 THEN LEAST(c.size, 131072)::integer WHEN $3 THEN octet_length(c.header) ELSE 0 END)
                  OVER (ORDER BY g.uid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
           FROM pgbox.message AS g
           JOIN pgbox.content AS c ON c.content_id = g.content_id

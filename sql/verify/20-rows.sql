@@ -3,6 +3,7 @@ SELECT pg_catalog.format('mailbox %s: counters say %s messages, %s unseen, %s by
                          c.mailbox_id, c.messages, c.unseen, c.virtual_size,
                          COALESCE(r.messages, 0), COALESCE(r.unseen, 0), COALESCE(r.virtual_size, 0))
   FROM pgbox.mailbox_counter AS c
+  JOIN pgbox.mailbox AS m ON m.mailbox_id = c.mailbox_id AND m.deleted_at IS NULL
   LEFT JOIN (SELECT g.mailbox_id, count(*) AS messages,
                     count(*) FILTER (WHERE s.flags & 8 = 0) AS unseen,
                     sum(t.virtual_size) AS virtual_size

@@ -2,7 +2,7 @@
 -- the functions work on stale snapshots?
 SELECT 'role pgbox_dovecot has no ' || w.name || ': run pgbox-schema upgrade, or set it'
   FROM (VALUES ('statement_timeout'), ('lock_timeout'), ('idle_in_transaction_session_timeout'),
-               ('default_transaction_isolation')) AS w (name)
+               ('default_transaction_isolation'), ('plan_cache_mode')) AS w (name)
  WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles AS r, pg_catalog.unnest(r.rolconfig) AS c (setting)
                     WHERE r.rolname = 'pgbox_dovecot' AND pg_catalog.split_part(c.setting, '=', 1) = w.name)
 UNION ALL
