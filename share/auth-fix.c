@@ -17,6 +17,9 @@
      service auth {
        executable = /usr/bin/env LD_PRELOAD=/path/auth-fix.so /usr/lib/dovecot/auth
      }
+     service auth-worker {
+       executable = /usr/bin/env LD_PRELOAD=/path/auth-fix.so /usr/lib/dovecot/auth -w
+     }
 
    Reported as https://github.com/dovecot/core/pull/200 and pull/199. */
 

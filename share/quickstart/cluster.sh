@@ -86,20 +86,21 @@ cluster_stop() {
 # it is not seen in the arguments of the programs that are given the URI.
 database_use() {
 	local answer
-	answer=$(state_get database-uri |
+	answer=$(printf '%s\n' "$DATABASE_URI" |
 		"$ROOT/share/quickstart/database-uri" "$DIR/secrets/pgpass") || exit 1
 	PGURI=$(sed -n 1p <<< "$answer")
 	DB_CONNINFO=$(sed -n 2p <<< "$answer")
 	sql "$PGURI" <<< 'SELECT 1;' > /dev/null ||
 		die "no connection to the database that was given with --database" \
 			"See psql's message above."
+	state_set database-uri "$DATABASE_URI"
 }
 
 # sql URI: run the SQL on standard input, print bare rows, stop at errors.
 sql() { psql -X -w -q -A -t -v ON_ERROR_STOP=1 -d "$1"; }
 
 database_start() {
-	if [ -n "$(state_get database-uri)" ]; then
+	if [ -n "$DATABASE_URI" ]; then
 		database_use
 	else
 		cluster_start
