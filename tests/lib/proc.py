@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PORT_FIRST, PORT_LAST = 21000, 31000
@@ -177,3 +178,17 @@ def reset_peak(pid):
     """Make VmHWM of a process start anew from what it uses now."""
     with open("/proc/%d/clear_refs" % pid, "w") as handle:
         handle.write("5")
+
+
+class Checksum:
+    """CRC-32 and size of a stream."""
+
+    def __init__(self, data=b""):
+        self.value = 0
+        self.size = 0
+        self.add(data)
+
+    def add(self, data):
+        """Take the next bytes."""
+        self.value = zlib.crc32(data, self.value)
+        self.size += len(data)

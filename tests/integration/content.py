@@ -1,0 +1,442 @@
+"""Bytes: what goes in comes out, exactly as sdbox would give it.
+
+The same input goes to the storage under test and to a node on sdbox; all
+that FETCH can say about it is compared item by item."""
+
+import glob
+import os
+import random
+import time
+
+import proc
+from imapclient import ImapClient, ImapError, Lit, Lit8
+from mails import MIXED, PLAIN, multiappend, nasty, random_bytes, simple
+from tap import Skip, eq, has, only, timeout, true
+
+ITEMS = ["RFC822.SIZE", "BODY.PEEK[]", "BODY.PEEK[HEADER]", "BODY.PEEK[TEXT]", "ENVELOPE",
+         "BODY", "BODYSTRUCTURE", "RFC822.HEADER", "PREVIEW", "BODY.PEEK[1]",
+         "BODY.PEEK[1.MIME]", "BODY.PEEK[2]", "BODY.PEEK[2.1]", "BODY.PEEK[3.HEADER]",
+         "BODY.PEEK[3.2]", "BODY.PEEK[1]<7.30>", "BODY.PEEK[]<0.1>",
+         "BODY.PEEK[HEADER.FIELDS (SUBJECT FROM X-COLOUR)]", "BODY.PEEK[]<10.50>",
+         "BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT DATE)]", "BODY.PEEK[TEXT]<5.100>",
+         "BODY.PEEK[HEADER]<2.30>"]
+
+HEAD = b"From: a@example.org\r\nSubject: s\r\nDate: Mon, 2 Jan 2023 10:00:00 +0100\r\n"
+
+# Shapes by name; no NUL here, see NUL_SHAPES.
+SHAPES = {
+    "crlf": PLAIN,
+    "lf": PLAIN.replace(b"\r\n", b"\n"),
+    "mixed ends": PLAIN.replace(b"\r\n", b"\n", 4),
+    "bare cr in body": HEAD + b"\r\none\rtwo\r\r\nthree\r",
+    "bare cr in header": b"Subject: a\rb\r\nFrom: x\r\n\r\nbody\r\n",
+    "only cr": b"Subject: a\r\rbody\r",
+    "lf then cr": HEAD + b"\n\rbody\n\r\n\r",
+    "8-bit header": b"Subject: gr\xfcn \xff\xfe\r\nFrom: \xc3\xa4@x\r\n\r\n\x80\x81\r\n",
+    "no separator": b"Subject: only a header line",
+    "no separator, crlf": b"Subject: only a header line\r\n",
+    "header only": HEAD + b"\r\n",
+    "no header": b"\r\njust a body\r\n",
+    "not a header": b"this is no header at all\r\nnor this\r\n\r\nx\r\n",
+    "only newline": b"\n",
+    "only crlf": b"\r\n",
+    "two crlf": b"\r\n\r\n",
+    "one byte": b"x",
+    "one space": b" ",
+    "no last newline": HEAD + b"\r\nno end",
+    "long line": HEAD + b"\r\n" + b"y" * 300000 + b"\r\n",
+    "long header line": b"Subject: " + b"z" * 120000 + b"\r\nFrom: a\r\n\r\nbody\r\n",
+    "huge header": b"".join(b"X-Field-%d: %s\r\n" % (n, b"v" * 60) for n in range(2500))
+                   + b"Subject: last\r\n\r\nbody\r\n",
+    "folded": b"Subject: a\r\n b\r\n\tc\r\n  \r\nFrom: q\r\n\r\nbody\r\n",
+    "same header often": b"Received: x\r\n" * 300 + b"Subject: s\r\n\r\nb\r\n",
+    "dots": HEAD + b"\r\n.\r\n..\r\n.x\r\n",
+    "from line": b"From someone Mon Jan  2 10:00:00 2023\r\n" + PLAIN,
+    "mime": MIXED,
+    "mime lf": MIXED.replace(b"\r\n", b"\n"),
+    "mime cut": MIXED[:900],
+    "mime no end": MIXED.replace(b"--outer--\r\nepilogue\r\n", b""),
+    "empty parts": HEAD + (b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x"
+                           b"\r\n\r\n--x\r\n--x\r\n\r\n--x\r\n--x--"),
+    "nested deep": b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
+                            % (n, n) for n in range(60)) + b"\r\ndeep\r\n",
+    "utf-16": HEAD + b"\r\n" + "\ufefftext\r\n".encode("utf-16").replace(b"\0", b"\1"),
+    "random": HEAD + b"\r\n" + random_bytes(1, 50000).replace(b"\0", b"\1"),
+    "crlf at chunk ends": HEAD + b"\r\n" + (b"a" * 8190 + b"\r\n") * 40,
+    "lf at chunk ends": HEAD + b"\r\n" + (b"a" * 8191 + b"\n") * 40,
+    "header ends at 4096": b"X: " + b"h" * (4096 - 7) + b"\r\n\r\nbody\r\n",
+    "header ends at 8192": b"X: " + b"h" * (8192 - 6) + b"\r\n\r\nbody\r\n",
+    "crlf over 65536": b"X: y\r\n\r\n" + b"b" * (65536 - 9) + b"\r\nend\r\n",
+    "only crs": HEAD + b"\r\n" + b"\r" * 10000,
+}
+
+NUL_SHAPES = {
+    "nul in body": HEAD + b"\r\na\0b\r\n",
+    "nul in header": b"Subject: a\0b\r\n\r\nbody\r\n",
+    "all nul": b"\0" * 5000,
+    "nul first": b"\0" + PLAIN,
+    "nul and lf": b"A: b\n\n\0\n\r\0\n",
+    "every byte": HEAD + b"\r\n" + bytes(range(256)) * 300,
+}
+
+
+class Side:
+    """One user on one node, with a session that is opened again if cut off.
+
+    Dovecot itself cuts a session off on some partial fetches of messages with
+    bare CRs; what it does there isn't ours to judge."""
+
+    def __init__(self, lab, user, node):
+        self.lab, self.user, self.node = lab, user, node
+        self.client = lab.imap(user, node)
+        node.expect_log("got too little data", "Broken MIME parts")
+
+    def select(self):
+        """SELECT INBOX."""
+        self.client.ok("SELECT INBOX")
+
+    def ask(self, line):
+        """(status, fetches) of a command, or None if the session was cut off."""
+        try:
+            reply = self.client.cmd(line)
+            return reply.status, reply.fetches()
+        except ImapError:
+            self.client = self.lab.imap(self.user, self.node)
+            self.select()
+            return None
+
+
+def pair(lab):
+    """(side under test, side on sdbox) of one user name."""
+    oracle = lab.oracle()
+    user = lab.user(lab.node(), oracle)
+    return Side(lab, user, lab.node()), Side(lab, user, oracle)
+
+
+def compare_line(sides, line, what):
+    """Both sides answer alike. False if sdbox cut its session off."""
+    wanted = sides[1].ask(line)
+    if wanted is None:
+        return False
+    got = sides[0].ask(line)
+    true(got is not None, "%s: session cut off by %s" % (what, line))
+    eq(got[0], wanted[0], what)
+    eq(set(got[1]), set(wanted[1]), what)
+    for seq in wanted[1]:
+        eq(set(got[1][seq]), set(wanted[1][seq]), what)
+        for key in wanted[1][seq]:
+            eq(got[1][seq][key], wanted[1][seq][key], "%s: %s" % (what, key))
+    return True
+
+
+def compare(sides, labels, items=ITEMS):
+    """All items of all messages are alike on both sides."""
+    for side in sides:
+        side.select()
+    for seq, label in enumerate(labels, 1):
+        if not compare_line(sides, "FETCH %d (%s)" % (seq, " ".join(items)), label):
+            for item in items:
+                compare_line(sides, "FETCH %d (%s)" % (seq, item), label)
+
+
+def check_append(lab, shapes, literal=Lit):
+    """APPEND all shapes to both sides and compare, cold and warm."""
+    sides = pair(lab)
+    for side in sides:
+        for message in shapes.values():
+            side.client.ok("APPEND INBOX ", literal(message))
+    for _ in range(2):
+        compare(sides, list(shapes))
+
+
+@timeout(120)
+def test_shapes(lab):
+    """Each shape by APPEND."""
+    check_append(lab, SHAPES)
+
+
+@timeout(120)
+def test_shapes_with_nul(lab):
+    """NULs by literal8."""
+    check_append(lab, NUL_SHAPES, Lit8)
+
+
+def is_crlf(text):
+    """Whether CR and LF come together only."""
+    left = text.replace(b"\r\n", b"")
+    return b"\n" not in left and b"\r" not in left
+
+
+@timeout(120)
+def test_shapes_byte_exact(lab):
+    """With CRLF throughout BODY[] is the input, byte for byte."""
+    c = lab.imap()
+    exact = [text for text in SHAPES.values() if is_crlf(text)]
+    for message in exact:
+        c.ok("APPEND INBOX ", Lit(message))
+    c.ok("SELECT INBOX")
+    for seq, message in enumerate(exact, 1):
+        got = c.ok("FETCH %d (RFC822.SIZE BODY.PEEK[] BODY.PEEK[HEADER] BODY.PEEK[TEXT])"
+                   % seq).fetches()[seq]
+        true(got["BODY[]"] == message, "message %d: %r" % (seq, message[:60]))
+        true(got["BODY[HEADER]"] + got["BODY[TEXT]"] == message, "its parts")
+        eq(int(got["RFC822.SIZE"]), len(message))
+
+
+@timeout(120)
+def test_corpus(lab):
+    """The repository's corpus of real-world shapes."""
+    paths = sorted(glob.glob(os.path.join(proc.ROOT, "share", "corpus", "*.eml")))
+    if not paths:
+        raise Skip("no share/corpus")
+    shapes = {}
+    for path in paths:
+        with open(path, "rb") as handle:
+            shapes[os.path.basename(path)] = handle.read()
+    check_append(lab, {name: text for name, text in shapes.items() if b"\0" not in text})
+    with_nul = {name: text for name, text in shapes.items() if b"\0" in text}
+    if with_nul:
+        check_append(lab, with_nul, Lit8)
+
+
+@timeout(240)
+def test_nasty(lab):
+    """400 damaged messages of fixed seeds."""
+    shapes = {"seed %d" % seed: nasty(seed) or b"x" for seed in range(400)}
+    sides = pair(lab)
+    for side in sides:
+        multiappend(side.client, "INBOX", list(shapes.values()))
+    compare(sides, list(shapes))
+
+
+@timeout(240)
+def test_random_partials(lab):
+    """Random <offset.length> of all shapes, in random order."""
+    sides = pair(lab)
+    shapes = list(SHAPES.values())
+    for side in sides:
+        multiappend(side.client, "INBOX", shapes)
+        side.select()
+    rng = random.Random(7)
+    for _ in range(600):
+        seq = rng.randint(1, len(shapes))
+        size = len(shapes[seq - 1])
+        item = "BODY.PEEK[%s]<%d.%d>" % (
+            rng.choice(["", "", "TEXT", "HEADER", "1", "1.2", "2"]),
+            rng.randint(0, size + 10), rng.choice([1, 2, 77, 4096, 65536, 2 * size + 1]))
+        compare_line(sides, "FETCH %d %s" % (seq, item), "message %d" % seq)
+
+
+@timeout(60)
+def test_binary_against_oracle(lab):
+    """BINARY and BINARY.SIZE of every part that there may be."""
+    sides = pair(lab)
+    shapes = [MIXED, SHAPES["mime lf"], SHAPES["mime cut"], SHAPES["empty parts"],
+              SHAPES["8-bit header"]]
+    for side in sides:
+        multiappend(side.client, "INBOX", shapes)
+        side.select()
+    for seq in range(1, len(shapes) + 1):
+        for part in ("1", "1.1", "1.2", "2", "3", "3.1", "3.2"):
+            line = "FETCH %d (BINARY.PEEK[%s] BINARY.SIZE[%s])" % (seq, part, part)
+            compare_line(sides, line, line)
+
+
+@timeout(120)
+def test_lmtp_shapes(lab):
+    """The same over LMTP: the header that the server adds aside, all alike."""
+    oracle = lab.oracle()
+    user = lab.user(lab.node(), oracle)
+    shapes = {name: text for name, text in list(SHAPES.items()) + list(NUL_SHAPES.items())
+              if text.strip(b"\r\n ")}
+    for node in (lab.node(), oracle):
+        client = lab.lmtp(node)
+        for text in shapes.values():
+            eq(client.deliver(text, user)[user][0], 250)
+    sides = Side(lab, user, lab.node()), Side(lab, user, oracle)
+    compare(sides, list(shapes), ["BODY.PEEK[TEXT]", "BODYSTRUCTURE", "ENVELOPE",
+                                  "RFC822.SIZE"])
+
+
+@timeout(60)
+def test_copied_bytes(lab):
+    """COPY and MOVE keep every byte."""
+    c = lab.imap()
+    c.ok("CREATE box")
+    for text in NUL_SHAPES.values():
+        c.ok("APPEND INBOX ", Lit8(text))
+    c.ok("SELECT INBOX")
+    items = "(RFC822.SIZE BODY.PEEK[] BODYSTRUCTURE)"
+    before = c.ok("FETCH 1:* " + items).fetches()
+    c.ok("COPY 1:* box")
+    c.ok("SELECT box")
+    eq(c.ok("FETCH 1:* " + items).fetches(), before)
+    c.ok("MOVE 1:* INBOX")
+    c.ok("SELECT INBOX")
+    count = len(NUL_SHAPES)
+    after = c.ok("FETCH %d:* %s" % (count + 1, items)).fetches()
+    eq([after[n + count] for n in before], [before[n] for n in before])
+
+
+@timeout(60)
+def test_doveadm_fetch_raw(lab):
+    """doveadm's text.utf8 aside, `text` gives the stored message."""
+    user = lab.user()
+    c = lab.imap(user)
+    c.ok("APPEND INBOX ", Lit(MIXED))
+    out = lab.node().doveadm("fetch", "text", "mailbox", "INBOX", user=user).stdout
+    true(MIXED.replace(b"\r\n", b"\n") in out.replace(b"\r\n", b"\n"), "text")
+
+
+# -- memory ---------------------------------------------------------------
+
+BIG = 200 * 1024 * 1024
+LIMIT = 8 * 1024 * 1024
+LINE = b"0123456789abcdef" * 4 + b"0123456789ab\r\n"
+
+
+def big_header():
+    """Header of the big message."""
+    return (HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=big\r\n"
+            b"\r\n--big\r\nContent-Type: text/plain\r\n\r\n")
+
+
+def append_big(client, size):
+    """APPEND a message of about that size without holding it; its real size."""
+    head, tail = big_header(), b"--big--\r\n"
+    lines = (size - len(head) - len(tail)) // len(LINE)
+    total = len(head) + lines * len(LINE) + len(tail)
+    client.send_raw(b"big APPEND INBOX {%d+}\r\n" % total)
+    client._sock.sendall(head)
+    block = LINE * 10000
+    for _ in range(lines // 10000):
+        client._sock.sendall(block)
+    client._sock.sendall(LINE * (lines % 10000) + tail + b"\r\n")
+    reply = client.finish("big", 240)
+    true(reply.ok, repr(reply))
+    return total
+
+
+def drain_fetch(client, total):
+    """FETCH BODY[] of message 1 and check it while it streams by."""
+    client.send_raw(b"get FETCH 1 BODY.PEEK[]\r\n")
+    sock = client._sock
+    sock.settimeout(240)
+    data = b""
+    while b"}\r\n" not in data:
+        data += sock.recv(100)
+    first, _, rest = data.partition(b"}\r\n")
+    eq(int(first.rpartition(b"{")[2]), total)
+    crc = proc.Checksum(rest)
+    while crc.size < total:
+        crc.add(sock.recv(min(1 << 20, total - crc.size)))
+    client._buffer = bytearray()
+    while not b"get OK" in client._buffer:
+        client._buffer += sock.recv(4096)
+    client._buffer = bytearray()
+    return crc.value
+
+
+def expected_checksum(total):
+    """The checksum that drain_fetch must give."""
+    head, tail = big_header(), b"--big--\r\n"
+    crc = proc.Checksum(head)
+    lines = (total - len(head) - len(tail)) // len(LINE)
+    block = LINE * 10000
+    for _ in range(lines // 10000):
+        crc.add(block)
+    crc.add(LINE * (lines % 10000) + tail)
+    return crc.value
+
+
+def grown(pid, before):
+    """By how much the process is, or was at most, larger than before."""
+    now = proc.memory_of(pid)
+    return now["VmHWM"] - before["VmRSS"]
+
+
+def settled(lab, user, client):
+    """(pid, memory) of the session's process after a small walk."""
+    client.ok("APPEND INBOX ", Lit(simple(1)))
+    client.ok("SELECT INBOX")
+    client.ok("FETCH 1 (BODY.PEEK[] BODYSTRUCTURE)")
+    client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+    client.ok("EXPUNGE")
+    pid = lab.node().imap_pids(user)[0]
+    proc.reset_peak(pid)
+    return pid, proc.memory_of(pid)
+
+
+@timeout(280)
+def test_big_message_memory(lab):
+    """200 MB in and out: the process grows by less than 8 MB."""
+    if os.environ.get("PGBOX_TEST_VALGRIND") or os.environ.get("PGBOX_TEST_PRELOAD"):
+        raise Skip("memory is measured without instruments")
+    user = lab.user()
+    c = lab.imap(user, None)
+    pid, before = settled(lab, user, c)
+    total = append_big(c, BIG)
+    true(grown(pid, before) < LIMIT, "APPEND: grew by %d KB" % (grown(pid, before) // 1024))
+    c.ok("NOOP")
+    eq(drain_fetch(c, total), expected_checksum(total))
+    true(grown(pid, before) < LIMIT, "FETCH: grew by %d KB" % (grown(pid, before) // 1024))
+    check_big_partials(c, total)
+    true(grown(pid, before) < LIMIT, "partial: grew by %d KB" % (grown(pid, before) // 1024))
+    c.ok("CREATE box")
+    c.ok("COPY 1 box")
+    true(grown(pid, before) < LIMIT, "COPY: grew by %d KB" % (grown(pid, before) // 1024))
+
+
+def check_big_partials(client, total):
+    """Pieces from everywhere, right and in bounded time."""
+    head = len(big_header())
+    for offset in (0, total - 1000, total // 2, 64 * 1024 * 1024 - 3, head):
+        started = time.monotonic()
+        got = client.ok("FETCH 1 BODY.PEEK[]<%d.1000>" % offset, timeout=120).fetches()
+        piece = got[1]["BODY[]<%d>" % offset]
+        eq(len(piece), 1000)
+        if head <= offset < total - 2000:
+            shift = (offset - head) % len(LINE)
+            eq(piece, (LINE * 20)[shift:shift + 1000])
+        true(time.monotonic() - started < 60, "partial FETCH in bounded time")
+
+
+@timeout(120)
+def test_big_message_lmtp(lab):
+    """50 MB over LMTP is one message, its end intact."""
+    user = lab.user()
+    message = HEAD + b"\r\n" + LINE * (50 * 1024 * 1024 // len(LINE)) + b"the end\r\n"
+    eq(lab.lmtp().deliver(message, user)[user][0], 250)
+    c = lab.imap(user)
+    c.ok("SELECT INBOX")
+    got = c.ok("FETCH 1 BODY.PEEK[TEXT]", timeout=100).fetches()[1]["BODY[TEXT]"]
+    true(got == message[len(HEAD) + 2:], "the body")
+
+
+@only("pgbox")
+def test_one_body_once(lab):
+    """The same body for many recipients and folders is stored once."""
+    users = [lab.user() for _ in range(5)]
+    unique = HEAD + b"\r\nunique body %s\r\n" % str(time.time()).encode() + b"q" * 100000
+    before = content_rows(lab)
+    for code, _ in lab.lmtp().deliver(unique, *users).values():
+        eq(code, 250)
+    grown_by = content_rows(lab) - before
+    true(grown_by <= 1 + len(users), "one body and at most a header each: %d" % grown_by)
+    size = int(lab.cluster.value("SELECT pg_total_relation_size('pgbox.content')"))
+    true(size < 100 * 1024 * 1024, "content: %d" % size)
+
+
+def content_rows(lab):
+    """Rows of pgbox.content."""
+    return int(lab.cluster.value("SELECT count(*) FROM pgbox.content"))
+
+
+@only("pgbox")
+def test_aborted_append_leaves_nothing(lab):
+    """A connection that dies in a 10 MB APPEND leaves no orphan."""
+    before = content_rows(lab)
+    client = ImapClient(lab.node().ports["imap"]).login(lab.user())
+    client.send_raw(b"x APPEND INBOX {10000000+}\r\n" + random_bytes(3, 5000000))
+    client.close()
+    proc.wait_for(lambda: content_rows(lab) == before, 10, "no orphaned content")
