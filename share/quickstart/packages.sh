@@ -36,6 +36,9 @@ ensure_packages() {
 		die "apt-get could not install: ${missing[*]}" "See its messages above."
 	mapfile -t missing < <(missing_packages "$@")
 	[ ${#missing[@]} -eq 0 ] || die "still not installed: ${missing[*]}"
+	[ ! -d /run/systemd/system ] ||
+		note "Their own services were not started, but would be at the next boot;" \
+			"if you don't want that: systemctl disable dovecot postgresql"
 }
 
 apt_get() {
