@@ -1,0 +1,2 @@
+-- Start an explicit transaction.
+BEGIN

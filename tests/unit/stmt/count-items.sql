@@ -1,0 +1,2 @@
+-- out: n bigint
+SELECT count(*) FROM item

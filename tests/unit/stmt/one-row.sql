@@ -1,0 +1,3 @@
+-- in: value integer
+-- out: value integer
+SELECT $1

@@ -1,0 +1,2 @@
+-- out: done boolean
+SELECT pg_terminate_backend(pg_backend_pid())
