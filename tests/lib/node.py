@@ -434,8 +434,7 @@ class Node:
 
 def split_verb(args):
     """doveadm takes its command's options after the command's words."""
-    two = {"mailbox", "quota", "sieve", "fts", "acl", "index"}
-    count = 2 if args[0] in two and args[0] != "index" else 1
+    count = 2 if args[0] in {"mailbox", "quota", "sieve", "fts", "acl", "flags"} else 1
     if args[:2] == ("mailbox", "metadata"):
         count = 3
     return list(args[:count]), list(args[count:])
