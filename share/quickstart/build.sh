@@ -36,6 +36,9 @@ make_configure() {
 	exec 8<&-
 }
 
+# built_module BUILD_DIR: print the path of the plugin.
+built_module() { find "$1/src" -path "*/.libs/$MODULE" -print -quit 2> /dev/null; }
+
 # build_plugin BUILD_DIR: configure when needed, then make.
 #
 # A build belongs to one revision of Dovecot's package (its structs can change
@@ -55,8 +58,7 @@ build_plugin() {
 	fi
 	note "make"
 	run_logged make "$log" make -C "$build" -j"$(nproc)"
-	[ -f "$build/src/.libs/$MODULE" ] ||
-		die "make ended well but made no $build/src/.libs/$MODULE" "See $log."
+	[ -n "$(built_module "$build")" ] || die "make ended well but made no $MODULE" "See $log."
 	printf '%s\n' "$revision" > "$build/.dovecot-revision"
 }
 
@@ -76,5 +78,5 @@ link_modules() {
 	rm -rf "$modules"
 	mkdir -p "$modules"
 	cp -rs "$DOVECOT_MODULES/." "$modules/"
-	ln -sf "$build/src/.libs/$MODULE" "$modules/$MODULE"
+	ln -sf "$(built_module "$build")" "$modules/$MODULE"
 }
