@@ -48,8 +48,9 @@ static int pull_read_counters(struct pgbox_result *result,
 	info = pgbox_result_int64_array(result, PULL_COLUMN_INFO, &count);
 	if (pgbox_result_int32(result, PULL_COLUMN_KIND) != PULL_ROW_COUNTERS ||
 	    count < PULL_INFO_COUNT) {
-		pgbox_error_set(error_r, PGBOX_ERROR_BUG,
-				"mailbox-pull: no counters in the first row");
+		pgbox_error_set(error_r, PGBOX_ERROR_SCHEMA,
+				"mailbox-pull: %u counters in the first row "
+				"instead of %u", count, PULL_INFO_COUNT);
 		return -1;
 	}
 	counters_r->uid_next = pgbox_db_result_uint32(result, PULL_COLUMN_UID);
