@@ -14,6 +14,7 @@ struct pgbox_params;
 /* Lives on the data stack: valid until the current frame ends. */
 struct pgbox_params *pgbox_params_new(void);
 
+/* Append one value. A NULL goes with every type. */
 void pgbox_params_null(struct pgbox_params *params);
 void pgbox_params_bool(struct pgbox_params *params, bool value);
 void pgbox_params_int16(struct pgbox_params *params, int16_t value);

@@ -300,22 +300,24 @@ static bool request_check_columns(struct pgbox_conn *conn, struct pgbox_op *op,
 	return FALSE;
 }
 
+/* The answer to COMMIT tells what happened. */
 static void request_handle_command(struct pgbox_conn *conn,
 				   struct pgbox_op *op, PGresult *res)
 {
+	struct pgbox_request *request = &conn->request;
+	const char *tag = PQcmdStatus(res);
 	struct pgbox_error error;
 
-	if (op->type != PGBOX_OP_EXEC || op->stmt != PGBOX_STMT_COMMIT)
+	if (request->stake != PGBOX_STAKE_COMMIT_SENT)
 		return;
-	if (strcmp(PQcmdStatus(res), "COMMIT") == 0) {
-		conn->request.stake = PGBOX_STAKE_COMMITTED;
-		return;
+	if (strcmp(tag, "COMMIT") == 0)
+		request->stake = PGBOX_STAKE_COMMITTED;
+	else if (strcmp(tag, "ROLLBACK") == 0) {
+		pgbox_error_set(&error, PGBOX_ERROR_BUG,
+			"the server rolled back instead of committing");
+		error.stmt = pgbox_stmt_table[op->stmt].name;
+		request_set_failed(conn, op, &error);
 	}
-	pgbox_error_set(&error, PGBOX_ERROR_BUG,
-			"the server answered COMMIT with %s",
-			PQcmdStatus(res));
-	error.stmt = pgbox_stmt_table[op->stmt].name;
-	request_set_failed(conn, op, &error);
 }
 
 static void request_handle_sync(struct pgbox_conn *conn)

@@ -2,65 +2,66 @@
 #include "test-common.h"
 #include "pgbox-error.h"
 
+static const struct {
+	const char *sqlstate;
+	enum pgbox_error_kind kind;
+} sqlstates[] = {
+	{ "08001", PGBOX_ERROR_UNREACHABLE },
+	{ "08004", PGBOX_ERROR_UNREACHABLE },
+	{ "53300", PGBOX_ERROR_UNREACHABLE },
+	{ "57P03", PGBOX_ERROR_UNREACHABLE },
+	{ "08006", PGBOX_ERROR_LOST },
+	{ "08P01", PGBOX_ERROR_LOST },
+	{ "57P01", PGBOX_ERROR_LOST },
+	{ "57P02", PGBOX_ERROR_LOST },
+	{ "57P05", PGBOX_ERROR_LOST },
+	{ "25P03", PGBOX_ERROR_LOST },
+	{ "08007", PGBOX_ERROR_IN_DOUBT },
+	{ "40003", PGBOX_ERROR_IN_DOUBT },
+	{ "40001", PGBOX_ERROR_RACE },
+	{ "40P01", PGBOX_ERROR_RACE },
+	{ "55P03", PGBOX_ERROR_BUSY },
+	{ "57014", PGBOX_ERROR_BUSY },
+	{ "25006", PGBOX_ERROR_STANDBY },
+	{ "PB001", PGBOX_ERROR_RULE },
+	{ "23505", PGBOX_ERROR_CONSTRAINT },
+	{ "23514", PGBOX_ERROR_CONSTRAINT },
+	{ "22021", PGBOX_ERROR_INPUT },
+	{ "22P05", PGBOX_ERROR_INPUT },
+	{ "22001", PGBOX_ERROR_INPUT },
+	{ "42P01", PGBOX_ERROR_SCHEMA },
+	{ "42703", PGBOX_ERROR_SCHEMA },
+	{ "42883", PGBOX_ERROR_SCHEMA },
+	{ "3F000", PGBOX_ERROR_SCHEMA },
+	{ "3D000", PGBOX_ERROR_SCHEMA },
+	{ "26000", PGBOX_ERROR_SCHEMA },
+	{ "28P01", PGBOX_ERROR_DENIED },
+	{ "28000", PGBOX_ERROR_DENIED },
+	{ "42501", PGBOX_ERROR_DENIED },
+	{ "53100", PGBOX_ERROR_FULL },
+	{ "53200", PGBOX_ERROR_FULL },
+	{ "53400", PGBOX_ERROR_FULL },
+	{ "54000", PGBOX_ERROR_FULL },
+	{ "XX001", PGBOX_ERROR_DAMAGED },
+	{ "XX002", PGBOX_ERROR_DAMAGED },
+	{ "58030", PGBOX_ERROR_DAMAGED },
+	{ "XX000", PGBOX_ERROR_BUG },
+	{ "42601", PGBOX_ERROR_BUG },
+	{ "0A000", PGBOX_ERROR_BUG },
+	{ "40002", PGBOX_ERROR_BUG },
+	{ "23", PGBOX_ERROR_BUG },
+	{ "", PGBOX_ERROR_BUG },
+	{ NULL, PGBOX_ERROR_BUG },
+};
+
 static void test_classify(void)
 {
-	static const struct {
-		const char *sqlstate;
-		enum pgbox_error_kind kind;
-	} tests[] = {
-		{ "08001", PGBOX_ERROR_UNREACHABLE },
-		{ "08004", PGBOX_ERROR_UNREACHABLE },
-		{ "53300", PGBOX_ERROR_UNREACHABLE },
-		{ "57P03", PGBOX_ERROR_UNREACHABLE },
-		{ "08006", PGBOX_ERROR_LOST },
-		{ "08P01", PGBOX_ERROR_LOST },
-		{ "57P01", PGBOX_ERROR_LOST },
-		{ "57P02", PGBOX_ERROR_LOST },
-		{ "57P05", PGBOX_ERROR_LOST },
-		{ "25P03", PGBOX_ERROR_LOST },
-		{ "08007", PGBOX_ERROR_IN_DOUBT },
-		{ "40003", PGBOX_ERROR_IN_DOUBT },
-		{ "40001", PGBOX_ERROR_RACE },
-		{ "40P01", PGBOX_ERROR_RACE },
-		{ "55P03", PGBOX_ERROR_BUSY },
-		{ "57014", PGBOX_ERROR_BUSY },
-		{ "25006", PGBOX_ERROR_STANDBY },
-		{ "PB001", PGBOX_ERROR_RULE },
-		{ "23505", PGBOX_ERROR_CONSTRAINT },
-		{ "23514", PGBOX_ERROR_CONSTRAINT },
-		{ "22021", PGBOX_ERROR_INPUT },
-		{ "22P05", PGBOX_ERROR_INPUT },
-		{ "22001", PGBOX_ERROR_INPUT },
-		{ "42P01", PGBOX_ERROR_SCHEMA },
-		{ "42703", PGBOX_ERROR_SCHEMA },
-		{ "42883", PGBOX_ERROR_SCHEMA },
-		{ "3F000", PGBOX_ERROR_SCHEMA },
-		{ "3D000", PGBOX_ERROR_SCHEMA },
-		{ "26000", PGBOX_ERROR_SCHEMA },
-		{ "28P01", PGBOX_ERROR_DENIED },
-		{ "28000", PGBOX_ERROR_DENIED },
-		{ "42501", PGBOX_ERROR_DENIED },
-		{ "53100", PGBOX_ERROR_FULL },
-		{ "53200", PGBOX_ERROR_FULL },
-		{ "53400", PGBOX_ERROR_FULL },
-		{ "54000", PGBOX_ERROR_FULL },
-		{ "XX001", PGBOX_ERROR_DAMAGED },
-		{ "XX002", PGBOX_ERROR_DAMAGED },
-		{ "58030", PGBOX_ERROR_DAMAGED },
-		{ "XX000", PGBOX_ERROR_BUG },
-		{ "42601", PGBOX_ERROR_BUG },
-		{ "0A000", PGBOX_ERROR_BUG },
-		{ "40002", PGBOX_ERROR_BUG },
-		{ "23", PGBOX_ERROR_BUG },
-		{ "", PGBOX_ERROR_BUG },
-		{ NULL, PGBOX_ERROR_BUG },
-	};
 	unsigned int i;
 
 	test_begin("pgbox_error_classify()");
-	for (i = 0; i < N_ELEMENTS(tests); i++) {
-		test_assert_idx(pgbox_error_classify(tests[i].sqlstate) ==
-				tests[i].kind, i);
+	for (i = 0; i < N_ELEMENTS(sqlstates); i++) {
+		test_assert_idx(pgbox_error_classify(sqlstates[i].sqlstate) ==
+				sqlstates[i].kind, i);
 	}
 	test_end();
 }

@@ -38,6 +38,9 @@ static void test_scalars(void)
 	start(PGBOX_TYPE_BOOLEAN);
 	pgbox_params_bool(params, TRUE);
 	finish("\1", 1);
+	start(PGBOX_TYPE_SMALLINT);
+	pgbox_params_int16(params, -2);
+	finish("\xff\xfe", 2);
 	start(PGBOX_TYPE_INTEGER);
 	pgbox_params_int32(params, -2);
 	finish("\xff\xff\xff\xfe", 4);
