@@ -1,5 +1,6 @@
 """doveadm's mail commands, and dsync in both directions."""
 
+import json
 import os
 
 import proc
@@ -302,9 +303,7 @@ def same_picture(got, wanted):
 
 def normal(entry):
     """An entry of a picture without accidents of spacing and flag order."""
-    import json
-    rows = json.loads("[%s]" % entry[1].replace("}\n{", "},{").strip().strip("[]")) \
-        if entry[1].strip() else []
+    rows = json.loads(entry[1]) if entry[1].strip() else []
     for row in rows:
         row["flags"] = sorted(row["flags"].split())
         row["text"] = row["text"].replace("\r\n", "\n")

@@ -16,7 +16,9 @@ from proc import LabError
 MODULES = "/usr/lib/dovecot/modules"
 LIBEXEC = "/usr/lib/dovecot"
 MODULE_NAME = "lib20_pgbox_plugin.so"
-VALGRIND = ["/usr/bin/valgrind", "-q", "--leak-check=full",
+VALGRIND = ["/usr/bin/valgrind", "-q", "--vgdb=no", "--leak-check=full",
+            "--suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                             "valgrind.supp"),
             "--show-leak-kinds=definite,indirect", "--num-callers=30",
             "--child-silent-after-fork=yes"]
 # Dovecot looks once a second whether the list of users has changed: these are
