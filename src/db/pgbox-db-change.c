@@ -40,7 +40,8 @@ void pgbox_change_result_deinit(struct pgbox_change_result *result)
 static void change_read_changed(struct pgbox_result *row,
 				struct pgbox_change_result *result)
 {
-	struct pgbox_changed_row *changed = array_append_space(&result->changed);
+	struct pgbox_changed_row *changed =
+		array_append_space(&result->changed);
 	const int16_t *numbers;
 	unsigned int count;
 
@@ -61,7 +62,8 @@ static void change_store_row(struct pgbox_result *row, void *context)
 
 	switch (pgbox_result_int32(row, CHANGE_COLUMN_KIND)) {
 	case CHANGE_ROW_COUNTERS:
-		result->prev_modseq = pgbox_result_int64(row, CHANGE_COLUMN_UID);
+		result->prev_modseq =
+			pgbox_result_int64(row, CHANGE_COLUMN_UID);
 		result->modseq = pgbox_result_int64(row, CHANGE_COLUMN_MODSEQ);
 		break;
 	case CHANGE_ROW_CHANGED:

@@ -274,8 +274,8 @@ static void test_random(void)
 	test_begin("body stream: random access");
 	for (i = 0; i < 40 && !test_has_failed(); i++) {
 		input = stream_open(i_rand_limit(HEADER_SIZE_MAX),
-				    i % 4 == 0 ? i_rand_limit(PGBOX_CHUNK_SIZE) :
-				    i_rand_limit(BODY_SIZE_MAX), NULL);
+				    i_rand_limit(i % 4 == 0 ? PGBOX_CHUNK_SIZE :
+						 BODY_SIZE_MAX), NULL);
 		i_stream_set_max_buffer_size(input, 8192 +
 					     i_rand_limit(200000));
 		if (i % 3 == 0)
