@@ -86,10 +86,12 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
                ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),
                ('pgbox_reader', 'pgbox.expunged')) AS w (role, relation)
- WHERE NOT pg_catalog.has_table_privilege(w.role, w.relation, 'SELECT')
+  JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.relation)
+ WHERE NOT pg_catalog.has_table_privilege(w.role, c.oid, 'SELECT')
 UNION ALL
 SELECT w.role || ' may read ' || w.relation || '.' || w.name
   FROM (VALUES ('pgbox_dovecot', 'pgbox.account', 'password_hash'), ('pgbox_reader', 'pgbox.account', 'password_hash'),
                ('pgbox_reader', 'pgbox.content', 'header'), ('pgbox_reader', 'pgbox.content', 'envelope'),
                ('pgbox_reader', 'pgbox.body', 'head'), ('pgbox_reader', 'pgbox.body_chunk', 'data')) AS w (role, relation, name)
- WHERE pg_catalog.has_column_privilege(w.role, w.relation, w.name, 'SELECT');
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = pg_catalog.to_regclass(w.relation) AND a.attname = w.name
+ WHERE pg_catalog.has_column_privilege(w.role, a.attrelid, a.attnum, 'SELECT');

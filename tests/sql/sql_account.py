@@ -1,0 +1,78 @@
+"""Accounts and their passwords."""
+
+import base64
+import hashlib
+import hmac
+import shutil
+import uuid
+
+import proc
+from cluster import quote
+from sqllib import refused, with_store
+from tap import Skip, eq, true
+
+PASSWORDS = ("secret", "", "x" * 64, "x" * 65, "long " * 60, "pass'word\\ %_\"", "Grüße, Füße, 漢字 €")
+
+
+def scram(password, salt, iterations):
+    """StoredKey and ServerKey by RFC 5802, with Python's own functions."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    return stored, hmac.digest(salted, b"Server Key", "sha256")
+
+
+@with_store
+def test_password_hash(store):
+    for password in PASSWORDS:
+        for iterations in (4096, 5000):
+            text = store.admin.value("SELECT pgbox.password_hash(%s, %d)" % (quote(password), iterations))
+            count, salt, stored, server = text.replace("{SCRAM-SHA-256}", "").split(",")
+            eq(int(count), iterations)
+            salt = base64.b64decode(salt)
+            eq(len(salt), 16)
+            eq((base64.b64decode(stored), base64.b64decode(server)), scram(password, salt, iterations), repr(password))
+    refused("22023", store.admin.sql, "SELECT pgbox.password_hash('x', 4095)")
+    eq(store.admin.value("SELECT pgbox.password_hash(NULL)"), "")
+
+
+@with_store
+def test_password_hash_by_doveadm(store):
+    if not shutil.which("doveadm"):
+        raise Skip("no doveadm")
+    for password in PASSWORDS:
+        if password:
+            text = store.admin.value("SELECT pgbox.password_hash(%s)" % quote(password))
+            proc.run(["doveadm", "-O", "pw", "-t", text, "-p", password])
+            wrong = proc.run(["doveadm", "-O", "pw", "-t", text, "-p", password + "x"], check=False)
+            true(wrong.returncode != 0, "a wrong password is accepted")
+
+
+@with_store
+def test_account_create(store):
+    name = "Anna.%s@example.org" % uuid.uuid4().hex
+    account = int(store.admin.value("SELECT pgbox.account_create(%s, 'pw')" % quote(name)))
+    eq(store.names(account), ["INBOX"])
+    eq(store.counters(store.mailbox(account, "INBOX")), (1, 65536, 0, 0, 0))
+    refused("PB003", store.admin.sql, "SELECT pgbox.account_create(%s)" % quote(name))
+    # another case is another account
+    store.admin.sql("SELECT pgbox.account_create(%s)" % quote(name.lower()))
+    refused("23514", store.admin.sql, "SELECT pgbox.account_create('')")
+    refused("23502", store.admin.sql, "SELECT pgbox.account_create(NULL)")
+
+
+@with_store
+def test_views_of_dovecot(store):
+    name = store.account()[0]
+    where = "WHERE username = '%s'" % name
+    passdb = "SELECT password FROM pgbox.dovecot_passdb " + where
+    userdb = "SELECT username FROM pgbox.dovecot_userdb " + where
+    eq((store.db.sql(passdb), store.db.sql(userdb)), ([], [[name]]))
+    store.admin.sql("SELECT pgbox.account_set_password('%s', 'pw')" % name)
+    true(store.db.value(passdb).startswith("{SCRAM-SHA-256}4096,"), "a hash")
+    store.admin.sql("UPDATE pgbox.account SET enabled = false WHERE name = '%s'" % name)
+    eq((store.db.sql(passdb), store.db.sql(userdb)), ([], []))
+    store.admin.sql("UPDATE pgbox.account SET enabled = true WHERE name = '%s'" % name)
+    store.admin.sql("SELECT pgbox.account_set_password('%s', NULL)" % name)
+    eq((store.db.sql(passdb), store.db.sql(userdb)), ([], [[name]]))
+    refused("PB001", store.admin.sql, "SELECT pgbox.account_set_password('nobody', 'x')")
+    refused("PB001", store.db.sql, "SELECT pgbox.account_find('nobody')")

@@ -1,0 +1,191 @@
+"""Messages that arrive: saved, copied, moved; tokens."""
+
+import uuid
+
+from sqllib import CHUNK, SEEN, STEP, content_sql, refused, save_sql, with_store
+from tap import eq
+
+
+def content(store, body=b"body\r\n"):
+    """content_id of a new content."""
+    return int(store.db.value(content_sql(body)))
+
+
+@with_store
+def test_save(store):
+    inbox = store.account()[2]
+    eq(store.save(inbox), (STEP, 2 * STEP, [1]))
+    eq(store.save(inbox, flags=SEEN, keywords="a b"), (2 * STEP, 3 * STEP, [2]))
+    size = len(b"Subject: x\r\n\r\nbody\r\n")
+    eq(store.counters(inbox), (3, 3 * STEP, 2, 1, 2 * size))
+    eq(store.keywords(inbox, 2), ["a", "b"])
+    store.save(inbox, b"", keywords="B c")
+    eq(store.keywords(inbox, 3), ["b", "c"])
+    eq(store.db.sql("SELECT c.body_id, c.size FROM pgbox.message m JOIN pgbox.content c USING (content_id)"
+                    " WHERE mailbox_id = %d AND uid = 3" % inbox), [["", "14"]])
+
+
+@with_store
+def test_preset_uids(store):
+    inbox = store.account()[2]
+    one = content(store)
+    uids = lambda *wanted: store.append(inbox, *[{"content": one, "uid": uid} for uid in wanted])[2]
+    eq(uids(10), [10])
+    eq(uids(0), [11])
+    # what isn't free, or isn't asked for, comes after the highest that is
+    eq(uids(5, 30, 0, 20, 4000000000), [4000000001, 30, 4000000002, 20, 4000000000])
+    refused("23505", uids, 4100000000, 4100000000)
+    eq(uids(4294967294), [4294967294])
+    refused("PB008", uids, 0, 0)
+    eq(uids(0), [4294967295])
+    refused("PB008", uids, 0)
+    eq(store.counters(inbox)[0], 4294967296)
+
+
+@with_store
+def test_min_modseq(store):
+    inbox = store.account()[2]
+    eq(store.append(inbox, {"content": content(store)}, min_modseq=5 * STEP + 1), (STEP, 7 * STEP, [1]))
+    eq(store.append(inbox, {"content": content(store)}, min_modseq=5), (7 * STEP, 8 * STEP, [2]))
+
+
+@with_store
+def test_what_is_kept(store):
+    inbox = store.account()[2]
+    guid = str(uuid.uuid4())
+    store.append(inbox, {"content": content(store), "guid": guid, "uidl": "abc", "order": 7},
+                 {"content": content(store)})
+    eq(store.db.sql("SELECT uid, guid = '%s', extract(epoch FROM received_at)::bigint,"
+                    " extract(epoch FROM saved_at)::bigint, pop3_uidl, pop3_order"
+                    " FROM pgbox.message WHERE mailbox_id = %d ORDER BY uid" % (guid, inbox)),
+       [["1", "t", "1700000000", "1700000001", "abc", "7"], ["2", "f", "1700000000", "1700000001", "", ""]])
+
+
+@with_store
+def test_copy(store):
+    _, account, inbox = store.account()
+    target = store.create(account, "target")
+    for _ in range(3):
+        store.save(inbox)
+    bodies = store.db.value("SELECT count(*) FROM pgbox.content")
+    before = store.counters(inbox)
+    eq(store.append(target, {"source": (inbox, 3)}, {"source": (inbox, 1), "flags": SEEN, "keywords": "k"}),
+       (STEP, 2 * STEP, [1, 2]))
+    eq(store.counters(inbox), before, "the source")
+    eq(store.db.value("SELECT count(*) FROM pgbox.content"), bodies, "contents are shared")
+    eq(store.append(inbox, {"source": (inbox, 1)}, {"content": content(store)})[2], [4, 5], "onto itself, and mixed")
+    refused("PB004", store.append, target, {"source": (inbox, 1)}, {"source": (inbox, 77)})
+    refused("PB004", store.append, target, {})
+    eq(store.uids(target), [1, 2], "all or nothing")
+
+
+@with_store
+def test_move(store):
+    _, account, inbox = store.account()
+    second, target = store.create(account, "second"), store.create(account, "target")
+    for _ in range(3):
+        store.save(inbox)
+        store.save(second)
+    before = store.modseq(inbox), store.modseq(second)
+    eq(store.append(target, {"source": (second, 1), "move": True}, {"source": (inbox, 2), "move": True},
+                    {"source": (inbox, 3)})[2], [1, 2, 3])
+    eq((store.uids(inbox), store.uids(second)), ([1, 3], [2, 3]))
+    eq((store.modseq(inbox), store.modseq(second)), (before[0] + STEP, before[1] + STEP))
+    eq(store.admin.sql("SELECT uid, moved_to FROM pgbox.expunged WHERE mailbox_id = %d" % second),
+       [["1", str(target)]])
+    refused("PB004", store.append, target, {"source": (inbox, 2), "move": True})
+    # a move that fails moves nothing
+    refused("PB004", store.append, target, {"source": (inbox, 1), "move": True}, {"source": (inbox, 99)})
+    eq(store.uids(inbox), [1, 3])
+
+
+@with_store
+def test_move_within_a_mailbox(store):
+    inbox = store.account()[2]
+    store.save(inbox)
+    store.save(inbox)
+    eq(store.append(inbox, {"source": (inbox, 1), "move": True}), (3 * STEP, 4 * STEP, [3]))
+    eq(store.uids(inbox), [2, 3])
+    eq([row[:2] for row in store.pull(inbox, 3 * STEP)[2]], [["1", str(4 * STEP)]])
+
+
+@with_store
+def test_token_of_a_committed_transaction(store):
+    inbox = store.account()[2]
+    token = uuid.uuid4()
+    prev, modseq, uids = store.save(inbox, token=token)
+    for _ in range(2):
+        eq(store.db.sql("SELECT prev_modseq, modseq, uids FROM pgbox.commit_claim('%s')" % token),
+           [[str(prev), str(modseq), "{%d}" % uids[0]]])
+    refused("23505", store.save, inbox, token=token)
+
+
+@with_store
+def test_token_that_was_claimed(store):
+    inbox = store.account()[2]
+    token = uuid.uuid4()
+    for _ in range(2):
+        eq(store.db.sql("SELECT modseq FROM pgbox.commit_claim('%s')" % token), [])
+    refused("23505", store.save, inbox, token=token)
+    eq(store.uids(inbox), [], "the writer comes too late")
+
+
+@with_store
+def test_large_body(store):
+    """Chunks from the second on are put one by one, in one transaction."""
+    inbox = store.account()[2]
+    body = bytes(range(256)) * (3 * CHUNK // 256) + b"tail"
+    store.db.sql("BEGIN")
+    one = content(store, body)
+    for number in range(1, 4):
+        store.db.sql("SELECT pgbox.body_chunk_put(sha256(%s), %d, %s)" % (
+            bytea(body), number, bytea(body[number * CHUNK:(number + 1) * CHUNK])))
+    store.append(inbox, {"content": one})
+    store.db.sql("COMMIT")
+    parts = store.db.sql("SELECT encode(b.head, 'hex') FROM pgbox.content c JOIN pgbox.body b USING (body_id)"
+                         " WHERE content_id = %d UNION ALL"
+                         " (SELECT encode(h.data, 'hex') FROM pgbox.content c JOIN pgbox.body_chunk h USING (body_id)"
+                         " WHERE content_id = %d ORDER BY h.number)" % (one, one))
+    eq(bytes.fromhex("".join(part[0] for part in parts)) == body, True, "byte by byte")
+
+
+def bytea(data):
+    """An SQL constant."""
+    return "'\\x%s'::bytea" % data.hex()
+
+
+@with_store
+def test_bytes_of_all_kinds(store):
+    inbox = store.account()[2]
+    for body in (bytes(range(256)), b"\0", b"\n", b"\r", b"\\x00", b"'\"\\", b"x" * CHUNK):
+        uid = store.save(inbox, body)[2][0]
+        eq(bytes.fromhex(store.db.value(
+            "SELECT encode(b.head, 'hex') FROM pgbox.message m JOIN pgbox.content USING (content_id)"
+            " JOIN pgbox.body b USING (body_id) WHERE mailbox_id = %d AND uid = %d" % (inbox, uid))), body)
+
+
+@with_store
+def test_rollback_leaves_nothing(store):
+    inbox = store.account()[2]
+    before = store.counters(inbox)
+    body = uuid.uuid4().bytes
+    store.db.sql("BEGIN; %s; ROLLBACK" % save_sql(inbox, body))
+    eq(store.counters(inbox), before)
+    eq(store.db.sql("SELECT 1 FROM pgbox.body WHERE digest = sha256(%s)" % bytea(body)), [])
+    eq(store.save(inbox, body)[2], [1])
+
+
+@with_store
+def test_ten_thousand(store):
+    _, account, inbox = store.account()
+    target = store.create(account, "target")
+    store.append(inbox, {"content": content(store)})
+    copies = [{"source": (inbox, 1), "keywords": "k%d" % (n % 5)} for n in range(10000)]
+    eq(len(store.append(inbox, *copies)[2]), 10000)
+    uids = list(range(2, 10002))
+    eq(len(store.store(inbox, uids, add=SEEN)[0]), 10000)
+    eq(len(store.store(inbox, uids, keywords_add="k1")[0]), 8000)
+    store.append(target, *[{"source": (inbox, uid), "move": True} for uid in uids])
+    eq(store.uids(inbox), [1])
+    store.expunge(target, list(range(1, 10001)))
+    eq(store.counters(target)[2:], (0, 0, 0))

@@ -1,0 +1,105 @@
+"""Plans and amounts of work: nothing may depend on the size of the rest."""
+
+import json
+import re
+
+from sqllib import STEP, with_store
+from sql_statement import statements
+from tap import eq, has, timeout, true
+
+# A mailbox with many messages among others: contents of a few bytes.
+FILL = """
+DO $$
+DECLARE
+  v_contents bigint[];
+BEGIN
+  SELECT array_agg(pgbox.content_put('Subject: x', true, sha256(convert_to(i::text, 'UTF8')), 1, 'x', 11, 11, NULL, NULL))
+    INTO v_contents FROM generate_series(1, %(count)d) AS i;
+  PERFORM pgbox.message_append(%(mailbox)d, gen_random_uuid(), 'fill', %(modseq)d,
+    array_fill(0::bigint, ARRAY[%(count)d]), ARRAY(SELECT gen_random_uuid() FROM generate_series(1, %(count)d)),
+    v_contents, array_fill(NULL::bigint, ARRAY[%(count)d]), array_fill(NULL::bigint, ARRAY[%(count)d]),
+    array_fill(false, ARRAY[%(count)d]), array_fill(1::bigint, ARRAY[%(count)d]),
+    array_fill(1::bigint, ARRAY[%(count)d]), array_fill(0::smallint, ARRAY[%(count)d]),
+    array_fill(''::text, ARRAY[%(count)d]), array_fill(NULL::text, ARRAY[%(count)d]),
+    array_fill(NULL::bigint, ARRAY[%(count)d]));
+END
+$$
+"""
+COUNT = 20000
+
+
+def fill(store):
+    """A large mailbox of low modseqs, and one as large with modseqs far above."""
+    boxes = store.account()[2], store.account()[2]
+    for mailbox, modseq in zip(boxes, (0, 1000000 * STEP)):
+        store.admin.sql(FILL % {"count": COUNT, "mailbox": mailbox, "modseq": modseq})
+    account = store.account()[1]
+    store.admin.sql("SELECT pgbox.mailbox_create(%d, 'box' || i, true, NULL, NULL, NULL)"
+                    " FROM generate_series(1, 2000) AS i" % account)
+    store.admin.sql("SELECT pgbox.account_create('plan' || random()) FROM generate_series(1, 500)")
+    store.admin.sql("SELECT pgbox.subscription_set(account_id, 'x' || i, true)"
+                    " FROM pgbox.account, generate_series(1, 4) AS i")
+    store.admin.sql("VACUUM ANALYZE")
+    return boxes[0], account
+
+
+def buffers(session, sql):
+    """Pages that a statement touched."""
+    session.sql(sql)
+    text = "\n".join(row[0] for row in session.sql("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + sql))
+    plan = json.loads(text)[0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+@timeout(180)
+@with_store
+def test_plans(store):
+    mailbox, account = fill(store)
+    for stmt in statements():
+        store.db.sql(stmt.prepare())
+        # plans don't depend on the arguments: the role wants generic ones
+        plan = "\n".join(row[0] for row in store.db.sql("EXPLAIN " + stmt.execute()))
+        eq(re.findall(r"Seq Scan on (account|mailbox|mailbox_counter|message|message_state|content|body)\b", plan), [],
+           "%s\n%s" % (stmt.name, plan))
+        if stmt.plan:
+            # the table may be empty here
+            plan = store.db.sql("DISCARD PLANS; SET enable_seqscan = off; EXPLAIN " + stmt.execute())
+            store.db.sql("RESET enable_seqscan")
+            has(stmt.plan, str(plan), stmt.name)
+    pulls(store, mailbox)
+    small_changes(store, mailbox)
+    lookups(store, account)
+
+
+def pulls(store, mailbox):
+    """What a pull reads depends on what changed."""
+    level = store.modseq(mailbox)
+    pull = "SELECT count(*) FROM pgbox.mailbox_pull(%d, %d, 0)"
+    true(buffers(store.db, pull % (mailbox, level)) < 30, "nothing new")
+    store.store(mailbox, [17], add=1)
+    store.expunge(mailbox, [18])
+    used = buffers(store.db, pull % (mailbox, level))
+    true(used < 60, "two changes read %d pages" % used)
+    eq(len(store.pull(mailbox, level)[1]), 1)
+
+
+def small_changes(store, mailbox):
+    """One flag, one message more: the size of the mailbox doesn't matter."""
+    change = ("SELECT count(*) FROM pgbox.message_store(%d, NULL, '{%d}', '{0}', '{%d}', '{0}', '{\"\"}', '{\"\"}',"
+              " '{f}')")
+    store.db.sql(change % (mailbox, 5, 1))
+    used = buffers(store.db, change % (mailbox, 5, 2))
+    true(used < 100, "a flag reads %d pages" % used)
+    expunge = "SELECT count(*) FROM pgbox.message_expunge(%d, '{%d}', 'x')"
+    used = buffers(store.db, expunge % (mailbox, 6))
+    true(used < 200, "an expunge reads %d pages" % used)
+
+
+def lookups(store, account):
+    """Looking for a name in a large account."""
+    used = buffers(store.db, "SELECT pgbox.subscription_set(%d, 'x3', false)" % account)
+    true(used < 60, "a subscription reads %d pages" % used)
+    used = buffers(store.admin, "SELECT pgbox.mailbox_has_children(%d, 'box7')" % account)
+    true(used < 300, "a look for children reads %d pages" % used)
+    used = buffers(store.db, "SELECT count(*) FROM pgbox.purge()")
+    true(used < 500, "a purge with nothing to do reads %d pages" % used)
