@@ -285,6 +285,10 @@ static bool request_check_columns(struct pgbox_conn *conn, struct pgbox_op *op,
 
 	if (op->failed)
 		return FALSE;
+	if (def->column_count == 0) {
+		/* a function that returns void has a column nevertheless */
+		return TRUE;
+	}
 	for (i = 0; i < count && i < def->column_count; i++) {
 		if (PQftype(res, i) != def->column_types[i] ||
 		    PQfformat(res, i) != 1)

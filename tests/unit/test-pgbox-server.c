@@ -3,14 +3,11 @@
 #include "array.h"
 #include "ioloop.h"
 #include "guid.h"
-#include "hostpid.h"
 #include "test-common.h"
 #include "pgbox-conn-private.h"
 #include "pgbox-params.h"
 
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static struct pgbox_conn_settings set = {
 	.connect_timeout_msecs = 5000,
@@ -187,6 +184,7 @@ static void test_rows(void)
 		test_assert(pgbox_result_int32(result, 0) == ++i);
 	test_assert(i == 20000);
 	pgbox_result_free(&result);
+	test_assert(query_int(PGBOX_STMT_VOID, 0, 0) == 0);
 
 	test_assert(pgbox_query(conn, PGBOX_STMT_MANY_ROWS, params, 0,
 				&result, &error) == 0);

@@ -1,0 +1,2 @@
+-- in: seconds integer
+SELECT pg_sleep($1)
