@@ -1,0 +1,84 @@
+#ifndef PGBOX_LIST_H
+#define PGBOX_LIST_H
+
+#include "mailbox-list-private.h"
+#include "pgbox-db-mailbox.h"
+
+struct pgbox_tree;
+
+struct pgbox_mailbox_list {
+	struct mailbox_list list;
+	/* NULL if the configuration lacks the database or the account; every
+	   access then fails with that reason */
+	struct pgbox_conn *conn;
+	const char *account;
+	const char *config_error;
+	const char *temp_prefix;
+
+	/* The account's tree as one statement returned it, NULL if it wasn't
+	   read or something was changed since. */
+	struct pgbox_tree *tree;
+
+	/* The row that was looked up last (mailbox_id 0: none), and when. */
+	pool_t found_pool;
+	struct pgbox_mailbox_row found;
+	struct timeval found_time;
+};
+
+#define PGBOX_LIST(s) \
+	(container_of(s, struct pgbox_mailbox_list, list))
+
+/* What a list has read counts as known until the ioloop's turn ends, whether
+   or not others changed something meanwhile; in the next turn it is read anew.
+   Errors of all functions here are set in the list. */
+
+/* Returns TRUE if this list is ours (a namespace may combine our storage with
+   another list driver, which storage creation refuses). */
+bool pgbox_list_is_ours(struct mailbox_list *list);
+
+/* Returns the connection, NULL if the configuration doesn't give one. No
+   round trip. */
+struct pgbox_conn *pgbox_list_get_conn(struct mailbox_list *list);
+
+/* Make sure that list->tree is that of the database now: reads it unless it
+   was read in this very turn. One round trip at most. Returns 0, or -1; that
+   there is no such account is an error too, except in shared namespaces, where
+   it has no mailboxes. */
+int pgbox_list_refresh(struct pgbox_mailbox_list *list)
+	ATTR_WARN_UNUSED_RESULT;
+/* Forget what was read: something was changed, names or counters. Call after
+   each commit. Open iterators keep their tree. */
+void pgbox_list_invalidate(struct pgbox_mailbox_list *list);
+
+/* Look up a mailbox or node by storage name in the database: one round trip
+   always. Strings of the row are allocated from the data stack. Returns 1 if
+   found, 0 if not, -1 on error. */
+int pgbox_list_lookup(struct mailbox_list *list, const char *name,
+		      struct pgbox_mailbox_row *row_r) ATTR_WARN_UNUSED_RESULT;
+/* The same, answered by what was read in this turn; row_r->epoch isn't set
+   then. With listing, the tree of an iterator that is still open is good
+   enough, however long its reader takes: the rows that STATUS of a listed
+   mailbox shows may be as old as the list. */
+int pgbox_list_peek(struct mailbox_list *list, const char *name, bool listing,
+		    struct pgbox_mailbox_row *row_r) ATTR_WARN_UNUSED_RESULT;
+
+/* Directory of a mailbox below the root of paths of this type; a rename
+   doesn't move it. Returns FALSE if there is no such root (indexes in
+   memory). */
+bool pgbox_list_get_guid_path(struct mailbox_list *list, const guid_128_t guid,
+			      enum mailbox_list_path_type type,
+			      const char **path_r);
+/* Remove this node's cache of a mailbox. Failures are only logged. */
+void pgbox_list_remove_cache(struct mailbox_list *list, const guid_128_t guid);
+
+/* list vfuncs that have files of their own */
+struct mailbox_list_iterate_context *
+pgbox_list_iter_init(struct mailbox_list *list, const char *const *patterns,
+		     enum mailbox_list_iter_flags flags);
+const struct mailbox_info *
+pgbox_list_iter_next(struct mailbox_list_iterate_context *ctx);
+int pgbox_list_iter_deinit(struct mailbox_list_iterate_context *ctx);
+int pgbox_list_subscriptions_refresh(struct mailbox_list *src_list,
+				     struct mailbox_list *dest_list);
+
+#endif
