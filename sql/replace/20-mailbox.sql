@@ -77,7 +77,8 @@ BEGIN
      WHERE m.mailbox_id = v_mailbox;
     UPDATE pgbox.account AS a
        SET last_uidvalidity = GREATEST(a.last_uidvalidity, p_uidvalidity)
-     WHERE a.account_id = p_account AND p_uidvalidity IS NOT NULL;
+     -- a value near the end of the range would leave none for others
+     WHERE a.account_id = p_account AND p_uidvalidity < 4278190080;
     INSERT INTO pgbox.mailbox_counter (mailbox_id) VALUES (v_mailbox)
     ON CONFLICT ON CONSTRAINT mailbox_counter_pkey DO NOTHING;
   END IF;

@@ -220,7 +220,8 @@ COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text) IS 'Expunge me
 
 -- What arrives is given by parallel arrays, one element a message:
 -- p_content, or the message p_source_mailbox/p_source_uid to copy or, with
--- p_move, to move. p_uids: 0, or the UID it shall have if it isn't below
+-- p_move, to move. A copy whose GUID is all zeros or whose time of reception is
+-- -1 has that of its source. p_uids: 0, or the UID it shall have if it isn't below
 -- UIDNEXT. Times are seconds since 1970.
 CREATE OR REPLACE FUNCTION pgbox.message_append(
   p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
@@ -240,6 +241,9 @@ DECLARE
   v_uid_next bigint;
   v_uids bigint[];
   v_contents bigint[];
+  v_guids uuid[];
+  v_received bigint[];
+  v_guid_source CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
   v_unseen bigint;
   v_virtual_size bigint;
 BEGIN
@@ -270,10 +274,16 @@ BEGIN
   END IF;
 
   v_contents := p_contents;
+  v_guids := p_guids;
+  v_received := p_received;
   IF EXISTS (SELECT 1 FROM unnest(p_contents) AS u (id) WHERE u.id IS NULL) THEN
-    SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord), count(COALESCE(u.content_id, g.content_id))
-      INTO v_contents, v_found
-      FROM unnest(p_contents, p_source_mailboxes, p_source_uids) WITH ORDINALITY AS u (content_id, mailbox_id, uid, ord)
+    SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord),
+           array_agg(CASE WHEN u.guid = v_guid_source THEN g.guid ELSE u.guid END ORDER BY u.ord),
+           array_agg(CASE WHEN u.received = -1 THEN extract(epoch FROM g.received_at)::bigint ELSE u.received END ORDER BY u.ord),
+           count(COALESCE(u.content_id, g.content_id))
+      INTO v_contents, v_guids, v_received, v_found
+      FROM unnest(p_contents, p_source_mailboxes, p_source_uids, p_guids, p_received)
+           WITH ORDINALITY AS u (content_id, mailbox_id, uid, guid, received, ord)
       LEFT JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid;
     IF v_found <> v_count THEN
       RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
@@ -282,7 +292,7 @@ BEGIN
 
   INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)
   SELECT p_mailbox, u.uid, u.content_id, u.guid, to_timestamp(u.received), to_timestamp(u.saved), u.pop3_uidl, u.pop3_order
-    FROM unnest(v_uids, v_contents, p_guids, p_received, p_saved, p_pop3_uidls, p_pop3_orders)
+    FROM unnest(v_uids, v_contents, v_guids, v_received, p_saved, p_pop3_uidls, p_pop3_orders)
          AS u (uid, content_id, guid, received, saved, pop3_uidl, pop3_order);
   IF '' = ALL (p_keywords) THEN
     INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
@@ -391,7 +401,10 @@ AS $$
 #variable_conflict use_column
 BEGIN
   SELECT 0, c.uid_next, c.highest_modseq,
-         ARRAY[m.uidvalidity, c.first_recent_uid, c.pruned_modseq, s.epoch, c.messages]
+         ARRAY[m.uidvalidity, c.first_recent_uid, c.pruned_modseq, s.epoch, c.messages,
+               (p_since > 0 AND c.highest_modseq > p_since
+                AND EXISTS (SELECT 1 FROM pgbox.expunged AS e
+                             WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since))::integer]
     INTO kind, uid, modseq, info
     FROM pgbox.mailbox AS m
     JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
@@ -422,20 +435,18 @@ BEGIN
   -- mix the modseqs of all mailboxes: by them it would often take all of this
   -- mailbox for new, and read it in the order of the primary key.
   RETURN QUERY
-  SELECT 1::smallint, n.uid, n.modseq, n.flags, n.keywords, NULL::bigint[], NULL::text
-    FROM (SELECT s.uid, s.modseq, s.flags, s.keywords
-            FROM pgbox.message_state AS s
-           WHERE s.mailbox_id = p_mailbox AND s.modseq > p_since
-           ORDER BY s.modseq
-          OFFSET 0) AS n
-   ORDER BY n.uid;
-  RETURN QUERY
-  SELECT 2::smallint, n.uid, n.modseq, NULL::smallint, NULL::smallint[], NULL::bigint[], NULL::text
-    FROM (SELECT e.uid, e.modseq
-            FROM pgbox.expunged AS e
-           WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since
-           ORDER BY e.modseq
-          OFFSET 0) AS n
+  SELECT n.kind, n.uid, n.modseq, n.flags, n.keywords, NULL::bigint[], NULL::text
+    FROM ((SELECT 1::smallint AS kind, s.uid, s.modseq, s.flags, s.keywords
+             FROM pgbox.message_state AS s
+            WHERE s.mailbox_id = p_mailbox AND s.modseq > p_since
+            ORDER BY s.modseq
+           OFFSET 0)
+          UNION ALL
+          (SELECT 2::smallint, e.uid, e.modseq, NULL::smallint, NULL::smallint[]
+             FROM pgbox.expunged AS e
+            WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since
+            ORDER BY e.modseq
+           OFFSET 0)) AS n
    ORDER BY n.uid;
 END
 $$;

@@ -1,0 +1,46 @@
+#ifndef PGBOX_CHANGES_H
+#define PGBOX_CHANGES_H
+
+#include "pgbox-db-change.h"
+
+struct pgbox_transaction;
+struct pgbox_upload;
+
+/* What an index transaction does to messages that exist already, in the
+   database's terms. */
+struct pgbox_changes {
+	pool_t pool;
+	ARRAY_TYPE(pgbox_store_op) ops;
+	ARRAY_TYPE(seq_range) expunged_uids;
+	/* UINT64_MAX: no condition */
+	uint64_t unchangedsince;
+};
+
+/* Read the changes out of a transaction. */
+void pgbox_changes_init(struct pgbox_changes *changes,
+			struct pgbox_transaction *pt);
+void pgbox_changes_deinit(struct pgbox_changes *changes);
+
+/* Set flags and keywords of the messages to be added from the transaction,
+   where they may have changed since they were saved. */
+void pgbox_changes_complete_upload(struct pgbox_transaction *pt,
+				   struct pgbox_upload *upload);
+
+/* Amend the index transaction by what the database made of it: messages that
+   it left as they are aren't touched, refused ones are reported as conflicts
+   (RFC 7162 MODIFIED), changed ones are pinned to the new modseq. With
+   final_states messages get the database's state instead of the change:
+   others had changed them before. */
+void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
+				const struct pgbox_changes *changes,
+				const struct pgbox_change_result *result,
+				bool final_states);
+/* Remove all expunges from the index transaction. */
+void pgbox_changes_drop_expunges(struct pgbox_transaction *pt);
+/* Give the messages that the transaction appends their UIDs, in order, and
+   the new modseq. */
+void pgbox_changes_amend_appends(struct pgbox_transaction *pt,
+				 struct pgbox_upload *upload,
+				 const struct pgbox_change_result *result);
+
+#endif

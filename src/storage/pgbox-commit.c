@@ -1,0 +1,482 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "mail-user.h"
+#include "mail-index-modseq.h"
+#include "mail-index-transaction-private.h"
+#include "pgbox-error.h"
+#include "pgbox-conn.h"
+#include "pgbox-query.h"
+#include "pgbox-storage-error.h"
+#include "pgbox-upload.h"
+#include "pgbox-changes.h"
+#include "pgbox-sync.h"
+#include "pgbox-commit.h"
+
+struct pgbox_commit {
+	struct pgbox_mailbox *mbox;
+	struct pgbox_index_lock lock;
+	bool locked;
+
+	/* highest modseq that the commit took */
+	uint64_t modseq;
+	/* modseq of the appends, to be pinned by UID when they aren't sorted */
+	uint64_t append_modseq;
+	ARRAY_TYPE(seq_range) unsorted_uids;
+	/* expunged by this commit, not by others */
+	ARRAY_TYPE(seq_range) expunged_uids;
+};
+
+/* What the database did, in the order in which it did it. */
+struct commit_results {
+	struct pgbox_change_result append, store, expunge;
+};
+
+static void commit_results_init(struct commit_results *results)
+{
+	pgbox_change_result_init(&results->append);
+	pgbox_change_result_init(&results->store);
+	pgbox_change_result_init(&results->expunge);
+}
+
+static void commit_results_deinit(struct commit_results *results)
+{
+	pgbox_change_result_deinit(&results->append);
+	pgbox_change_result_deinit(&results->store);
+	pgbox_change_result_deinit(&results->expunge);
+}
+
+static struct pgbox_commit *commit_init(struct pgbox_mailbox *mbox)
+{
+	struct pgbox_commit *commit = i_new(struct pgbox_commit, 1);
+
+	commit->mbox = mbox;
+	i_array_init(&commit->unsorted_uids, 8);
+	i_array_init(&commit->expunged_uids, 8);
+	return commit;
+}
+
+static void commit_free(struct pgbox_commit **_commit)
+{
+	struct pgbox_commit *commit = *_commit;
+
+	*_commit = NULL;
+	array_free(&commit->unsorted_uids);
+	array_free(&commit->expunged_uids);
+	i_free(commit);
+}
+
+/* What tombstones say of how a message went. */
+static const char *commit_reason(struct pgbox_transaction *pt)
+{
+	struct mail_user *user = pt->t.box->storage->user;
+
+	return t_strdup_printf("%s%s%s%s%s", user->service,
+			       user->conn.remote_ip == NULL ? "" : " from ",
+			       user->conn.remote_ip == NULL ? "" :
+			       net_ip2addr(user->conn.remote_ip),
+			       pt->t.reason == NULL ? "" : ": ",
+			       pt->t.reason == NULL ? "" : pt->t.reason);
+}
+
+/*
+ * In the database
+ */
+
+static int
+commit_queue_changes(struct pgbox_mailbox *mbox, struct pgbox_conn *conn,
+		     struct pgbox_pipeline *pipeline,
+		     struct pgbox_changes *changes, const char *reason,
+		     struct commit_results *results,
+		     struct pgbox_error *error_r)
+{
+	if (array_count(&changes->ops) > 0 &&
+	    pgbox_message_store(conn, pipeline, mbox->mailbox_id,
+				changes->unchangedsince, &changes->ops,
+				&results->store, error_r) < 0)
+		return -1;
+	if (array_count(&changes->expunged_uids) > 0 &&
+	    pgbox_message_expunge(conn, pipeline, mbox->mailbox_id,
+				  &changes->expunged_uids, reason,
+				  &results->expunge, error_r) < 0)
+		return -1;
+	return 0;
+}
+
+/* Only flags, or only expunges: the statement is the transaction. Both: a
+   pipeline. */
+static int
+commit_changes(struct pgbox_mailbox *mbox, struct pgbox_changes *changes,
+	       const char *reason, struct commit_results *results,
+	       struct pgbox_error *error_r)
+{
+	struct pgbox_conn *conn = mbox->storage->conn;
+	struct pgbox_pipeline *pipeline;
+
+	if (array_count(&changes->ops) == 0 ||
+	    array_count(&changes->expunged_uids) == 0) {
+		return commit_queue_changes(mbox, conn, NULL, changes, reason,
+					    results, error_r);
+	}
+	if (pgbox_pipeline_begin(conn, &pipeline, error_r) < 0)
+		return -1;
+	if (commit_queue_changes(mbox, NULL, pipeline, changes, reason,
+				 results, error_r) < 0) {
+		pgbox_pipeline_rollback(&pipeline);
+		return -1;
+	}
+	return pgbox_pipeline_commit(&pipeline, error_r);
+}
+
+/* Appends, with other changes of the same transaction if there are any. */
+static int
+commit_upload(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,
+	      struct pgbox_changes *changes, const char *reason,
+	      struct commit_results *results, struct pgbox_error *error_r)
+{
+	struct pgbox_conn *conn = mbox->storage->conn;
+
+	if (array_count(&changes->ops) > 0 ||
+	    array_count(&changes->expunged_uids) > 0) {
+		if (upload->pipeline == NULL &&
+		    pgbox_pipeline_begin(conn, &upload->pipeline, error_r) < 0)
+			return -1;
+		if (commit_queue_changes(mbox, NULL, upload->pipeline, changes,
+					 reason, results, error_r) < 0) {
+			pgbox_pipeline_rollback(&upload->pipeline);
+			return -1;
+		}
+	}
+	return pgbox_upload_append(upload, conn, mbox->mailbox_id, reason,
+				   &results->append, error_r);
+}
+
+/* The messages were moved by the transaction of the mailbox that they went to:
+   what is left to do is to pull. */
+static bool
+commit_is_moved(struct pgbox_mailbox *mbox, struct pgbox_changes *changes)
+{
+	const struct seq_range *range;
+	uint32_t uid;
+
+	if (array_count(&changes->ops) > 0 ||
+	    array_count(&mbox->moved_uids) == 0)
+		return FALSE;
+	array_foreach(&changes->expunged_uids, range) {
+		for (uid = range->seq1; uid <= range->seq2; uid++) {
+			if (!seq_range_exists(&mbox->moved_uids, uid))
+				return FALSE;
+		}
+	}
+	seq_range_array_remove_seq_range(&mbox->moved_uids,
+					 &changes->expunged_uids);
+	return TRUE;
+}
+
+static void commit_set_moved(struct pgbox_upload *upload)
+{
+	struct pgbox_upload_mail *mail;
+
+	array_foreach_elem(&upload->mails, mail) {
+		if (mail->source_mbox != NULL) {
+			seq_range_array_add(&mail->source_mbox->moved_uids,
+					    mail->append.source_uid);
+		}
+	}
+}
+
+/*
+ * In the index
+ */
+
+/* The modseq before the first of our changes: up to it the index has to be
+   pulled first. */
+static uint64_t commit_prev_modseq(const struct commit_results *results)
+{
+	uint64_t prev = UINT64_MAX;
+
+	if (results->append.prev_modseq != 0)
+		prev = I_MIN(prev, results->append.prev_modseq);
+	if (results->store.prev_modseq != 0)
+		prev = I_MIN(prev, results->store.prev_modseq);
+	if (results->expunge.prev_modseq != 0)
+		prev = I_MIN(prev, results->expunge.prev_modseq);
+	return prev;
+}
+
+static void
+commit_set_modseqs(struct pgbox_commit *commit,
+		   const struct commit_results *results)
+{
+	commit->append_modseq = results->append.modseq;
+	commit->modseq = I_MAX(results->append.modseq,
+			       I_MAX(results->store.modseq,
+				     results->expunge.modseq));
+}
+
+static uint32_t commit_first_uid(const struct commit_results *results)
+{
+	const uint32_t *uid;
+	uint32_t first = UINT32_MAX;
+
+	array_foreach(&results->append.uids, uid)
+		first = I_MIN(first, *uid);
+	return first;
+}
+
+/* Others changed the mailbox since our last pull: their changes come first.
+   Returns 1 if there were any, 0 if not, -1 on error. */
+static int
+commit_pull_others(struct pgbox_commit *commit,
+		   const struct commit_results *results)
+{
+	const struct pgbox_pull_bounds bounds = {
+		.until = commit_prev_modseq(results),
+		.uid_limit = commit_first_uid(results),
+	};
+
+	if (bounds.until == commit->lock.hdr.last_synced ||
+	    bounds.until == UINT64_MAX)
+		return 0;
+	return pgbox_sync_pull_locked(&commit->lock, &bounds) < 0 ? -1 : 1;
+}
+
+static void
+commit_amend_transaction(struct pgbox_commit *commit,
+			 struct pgbox_transaction *pt,
+			 struct pgbox_upload *upload,
+			 struct pgbox_changes *changes,
+			 struct commit_results *results, bool contested)
+{
+	struct mail_index_transaction *itrans = pt->t.itrans;
+	bool expunges = array_count(&changes->expunged_uids) > 0;
+
+	if (upload != NULL)
+		pgbox_changes_amend_appends(pt, upload, &results->append);
+	if (array_count(&changes->ops) > 0) {
+		pgbox_changes_amend_stores(pt, changes, &results->store,
+					   contested);
+	}
+	if (expunges && results->expunge.modseq == 0) {
+		/* others were quicker, the pull brings it */
+		pgbox_changes_drop_expunges(pt);
+		expunges = FALSE;
+	}
+	if (commit->modseq != 0) {
+		/* an expunge record is written last and counts one itself */
+		mail_index_update_highest_modseq(itrans, expunges ?
+			commit->modseq - 1 : commit->modseq);
+		pgbox_index_update_header(commit->mbox, itrans, commit->modseq);
+	}
+	if (itrans->appends_nonsorted) {
+		const struct seq_range *range;
+
+		array_foreach(&pt->t.changes->saved_uids, range) {
+			seq_range_array_add_range(&commit->unsorted_uids,
+						  range->seq1, range->seq2);
+		}
+	}
+	if (expunges) {
+		array_append_array(&commit->expunged_uids,
+				   &changes->expunged_uids);
+	}
+}
+
+/* The database has it, the index can't have it: leave it to the next pull. */
+static void
+commit_leave_to_pull(struct pgbox_transaction *pt, struct pgbox_upload *upload,
+		     const struct commit_results *results)
+{
+	if (upload != NULL)
+		pgbox_changes_amend_appends(pt, upload, &results->append);
+	/* through the vfunc: the cache's part is to go too */
+	pt->t.itrans->v.reset(pt->t.itrans);
+}
+
+static void
+commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+		struct pgbox_upload *upload, struct pgbox_changes *changes,
+		struct commit_results *results)
+{
+	int contested;
+
+	commit_set_modseqs(commit, results);
+	if (upload != NULL)
+		commit_set_moved(upload);
+	if (!commit->locked)
+		contested = -1;
+	else
+		contested = commit_pull_others(commit, results);
+	if (contested < 0)
+		commit_leave_to_pull(pt, upload, results);
+	else {
+		commit_amend_transaction(commit, pt, upload, changes, results,
+					 contested > 0);
+	}
+}
+
+/*
+ * Commit
+ */
+
+/* The lock spans the commit in the database and that of the index: else
+   another process of this node could pull our changes in between, and we would
+   write them a second time. */
+static int commit_lock_index(struct pgbox_commit *commit)
+{
+	if (commit->mbox->index_cold)
+		return 0;
+	if (pgbox_index_lock(commit->mbox, &commit->lock) < 0)
+		return -1;
+	commit->locked = TRUE;
+	if (commit->lock.hdr.last_synced == 0) {
+		/* lost meanwhile: it is made anew at the next open */
+		(void)pgbox_index_unlock(&commit->lock, FALSE);
+		commit->locked = FALSE;
+	}
+	return 0;
+}
+
+static int
+commit_moved(struct pgbox_commit *commit, struct pgbox_transaction *pt)
+{
+	pgbox_changes_drop_expunges(pt);
+	if (!commit->locked)
+		return 0;
+	return pgbox_sync_pull_locked(&commit->lock, &pgbox_pull_unbounded);
+}
+
+static int
+commit_locked(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+	      struct pgbox_upload *upload, struct pgbox_changes *changes)
+{
+	struct commit_results results;
+	struct pgbox_error error;
+	int ret;
+
+	commit_results_init(&results);
+	if (upload != NULL) {
+		ret = commit_upload(commit->mbox, upload, changes,
+				    commit_reason(pt), &results, &error);
+	} else {
+		ret = commit_changes(commit->mbox, changes, commit_reason(pt),
+				     &results, &error);
+	}
+	if (ret < 0)
+		pgbox_mailbox_set_error(&commit->mbox->box, &error);
+	else
+		commit_to_index(commit, pt, upload, changes, &results);
+	commit_results_deinit(&results);
+	return ret;
+}
+
+static int
+commit_run(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+	   struct pgbox_upload *upload, struct pgbox_changes *changes)
+{
+	struct pgbox_mailbox *mbox = commit->mbox;
+	struct pgbox_error error;
+
+	/* before the lock: it may take its time */
+	if (upload != NULL &&
+	    pgbox_upload_contents(upload, mbox->storage->conn, &error) < 0) {
+		pgbox_mailbox_set_error(&mbox->box, &error);
+		return -1;
+	}
+	if (commit_lock_index(commit) < 0)
+		return -1;
+	if (upload == NULL && commit_is_moved(mbox, changes))
+		return commit_moved(commit, pt);
+	return commit_locked(commit, pt, upload, changes);
+}
+
+int pgbox_commit_begin(struct pgbox_transaction *pt,
+		       struct pgbox_upload *upload,
+		       struct pgbox_commit **commit_r)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(pt->t.box);
+	struct pgbox_changes changes;
+	struct pgbox_commit *commit;
+	int ret = 0;
+
+	*commit_r = NULL;
+	pgbox_changes_init(&changes, pt);
+	if (upload != NULL)
+		pgbox_changes_complete_upload(pt, upload);
+	else if (array_count(&changes.ops) == 0 &&
+		 array_count(&changes.expunged_uids) == 0) {
+		/* at most the cache is updated */
+		pgbox_changes_deinit(&changes);
+		return 0;
+	}
+
+	commit = commit_init(mbox);
+	ret = commit_run(commit, pt, upload, &changes);
+	pgbox_changes_deinit(&changes);
+	if (ret < 0) {
+		if (commit->locked)
+			(void)pgbox_index_unlock(&commit->lock, FALSE);
+		commit_free(&commit);
+	}
+	*commit_r = commit;
+	return ret;
+}
+
+/* Plugins (quota, fts) follow expunges on the node that executed them. */
+static void
+commit_notify_expunges(struct pgbox_commit *commit,
+		       struct mail_index_view *view)
+{
+	struct mailbox *box = &commit->mbox->box;
+	struct seq_range_iter iter;
+	unsigned int n = 0;
+	uint32_t uid;
+
+	if (array_count(&commit->expunged_uids) == 0)
+		return;
+	box->tmp_sync_view = view;
+	seq_range_array_iter_init(&iter, &commit->expunged_uids);
+	while (seq_range_array_iter_nth(&iter, n++, &uid)) T_BEGIN {
+		mailbox_sync_notify(box, uid, MAILBOX_SYNC_TYPE_EXPUNGE);
+	} T_END;
+	mailbox_sync_notify(box, 0, 0);
+	box->tmp_sync_view = NULL;
+}
+
+static bool commit_write_late_pins(struct pgbox_commit *commit)
+{
+	ARRAY_TYPE(seq_range) none;
+	bool ret;
+
+	if (array_count(&commit->unsorted_uids) == 0)
+		return TRUE;
+	i_array_init(&none, 1);
+	ret = pgbox_index_log_changes(&commit->lock, commit->append_modseq,
+				      &none, &commit->unsorted_uids) == 0;
+	array_free(&none);
+	return ret;
+}
+
+void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
+		      struct mail_index_transaction_commit_result *result)
+{
+	struct pgbox_commit *commit = *_commit;
+	struct mail_index_view *view;
+
+	*_commit = NULL;
+	if (commit->locked) {
+		view = commit->lock.view;
+		mail_index_view_ref(view);
+		if (success)
+			success = commit_write_late_pins(commit);
+		if (success && result != NULL) {
+			mail_index_sync_set_commit_result(
+				commit->lock.sync_ctx, result);
+		}
+		if (pgbox_index_unlock(&commit->lock, success) == 0 && success)
+			commit_notify_expunges(commit, view);
+		mail_index_view_close(&view);
+	}
+	commit_free(&commit);
+}

@@ -1,0 +1,53 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "index-mail.h"
+#include "mail-copy.h"
+#include "pgbox-upload.h"
+#include "pgbox-save.h"
+
+/* A message can be copied by reference if it lies in this very database and
+   nobody wants its bytes changed. By class and connection, not by storage
+   object: LMTP copies between users. */
+static bool copy_can_refer(struct pgbox_save_context *ctx, struct mail *mail)
+{
+	struct pgbox_mailbox *src_mbox;
+
+	if (!pgbox_mailbox_is_ours(mail->box) || mail->uid == 0 ||
+	    mail->saving || ctx->ctx.data.guid != NULL ||
+	    ctx->mbox->box.disable_reflink_copy_to)
+		return FALSE;
+	src_mbox = PGBOX_MAILBOX(mail->box);
+	return src_mbox->storage->conn == ctx->mbox->storage->conn &&
+		src_mbox->mailbox_id != 0;
+}
+
+static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
+{
+	struct pgbox_mailbox *src_mbox = PGBOX_MAILBOX(mail->box);
+	struct pgbox_append *append;
+
+	pgbox_save_add(ctx);
+	append = &ctx->mail->append;
+	/* GUID, and the received date unless it is given, are the source's:
+	   the database takes them from there */
+	append->source_mailbox_id = src_mbox->mailbox_id;
+	append->source_uid = mail->uid;
+	append->move = ctx->ctx.moving;
+	if (append->move)
+		ctx->mail->source_mbox = src_mbox;
+	index_copy_cache_fields(&ctx->ctx, mail, ctx->mail->seq);
+}
+
+int pgbox_copy(struct mail_save_context *_ctx, struct mail *mail)
+{
+	struct pgbox_save_context *ctx = PGBOX_SAVECTX(_ctx);
+
+	if (!copy_can_refer(ctx, mail))
+		return mail_storage_copy(_ctx, mail);
+	ctx->finished = TRUE;
+	copy_by_reference(ctx, mail);
+	index_save_context_free(_ctx);
+	return 0;
+}

@@ -1,0 +1,62 @@
+#ifndef PGBOX_MAIL_H
+#define PGBOX_MAIL_H
+
+#include "index-mail.h"
+#include "pgbox-storage.h"
+#include "pgbox-db-content.h"
+
+/* What was fetched of a message's row: always all of it but the bytes. */
+struct pgbox_mail_row {
+	guid_128_t guid;
+	int64_t content_id;
+	int64_t body_id;
+	uint64_t body_size;
+	/* -1: the header isn't kept apart */
+	int64_t header_size;
+	const char *pop3_uidl;
+	uint32_t pop3_order;
+};
+
+/* A row that came along with another one. */
+struct pgbox_row_ahead {
+	uint32_t uid;
+	struct pgbox_mail_row row;
+	time_t received, saved;
+	uint64_t size, virtual_size;
+};
+
+struct pgbox_mail {
+	struct index_mail imail;
+
+	/* waiting for the next fetch, and for what besides the row */
+	bool queued;
+	enum pgbox_fetch_what want;
+
+	/* What has been fetched. The bytes are freed when the mail closes. */
+	bool have_row;
+	enum pgbox_fetch_what have;
+	struct pgbox_mail_row row;
+	buffer_t *header, *head;
+};
+
+#define PGBOX_MAIL(s) \
+	(container_of(s, struct pgbox_mail, imail.mail.mail))
+
+struct mail *
+pgbox_mail_alloc(struct mailbox_transaction_context *t,
+		 enum mail_fetch_field wanted_fields,
+		 struct mailbox_header_lookup_ctx *wanted_headers);
+
+/* Queue a mail: the next fetch of this mailbox brings it along. */
+void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+void pgbox_fetch_dequeue(struct pgbox_mail *mail);
+/* Make sure that the row and what is asked for are there. With mails queued
+   they are fetched as well, as far as the bytes stay within bounds; if only
+   the row is wanted, and nothing is queued, the rows of the messages that
+   follow come along and wait in the mailbox. Returns 0; -1 with the mail
+   marked expunged if the message is gone, or with the mailbox's error set. */
+int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+/* Forget what waits in the mailbox. */
+void pgbox_fetch_close(struct pgbox_mailbox *mbox);
+
+#endif

@@ -1,0 +1,212 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "guid.h"
+#include "mail-index-modseq.h"
+#include "mail-index-private.h"
+#include "pgbox-storage.h"
+#include "mailbox-watch.h"
+#include "pgbox-error.h"
+#include "pgbox-conn.h"
+#include "pgbox-list.h"
+#include "pgbox-sync.h"
+#include "pgbox-save.h"
+#include "pgbox-mail.h"
+#include "pgbox-commit.h"
+#include "pgbox-attribute.h"
+#include "pgbox-mailbox.h"
+
+struct mailbox *
+pgbox_mailbox_alloc(struct mail_storage *storage, struct mailbox_list *list,
+		    const char *vname, enum mailbox_flags flags)
+{
+	struct pgbox_mailbox *mbox;
+	pool_t pool;
+
+	pool = pool_alloconly_create("pgbox mailbox", 1024*3);
+	mbox = p_new(pool, struct pgbox_mailbox, 1);
+	mbox->box = pgbox_mailbox;
+	mbox->box.pool = pool;
+	mbox->box.storage = storage;
+	mbox->box.list = list;
+	mbox->box.mail_vfuncs = &pgbox_mail_vfuncs;
+	mbox->storage = PGBOX_STORAGE(storage);
+
+	index_storage_mailbox_alloc(&mbox->box, vname, flags,
+				    MAIL_INDEX_PREFIX);
+	return &mbox->box;
+}
+
+/* Returns 0 if there is such a mailbox. */
+static int mailbox_find(struct pgbox_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+	struct pgbox_mailbox_row row;
+	int ret;
+
+	ret = pgbox_list_lookup(box->list, box->name, &row);
+	if (ret < 0) {
+		mail_storage_copy_list_error(box->storage, box->list);
+		return -1;
+	}
+	if (ret == 0) {
+		mail_storage_set_error(box->storage, MAIL_ERROR_NOTFOUND,
+			T_MAIL_ERR_MAILBOX_NOT_FOUND(box->vname));
+		return -1;
+	}
+	if (!row.selectable) {
+		mail_storage_set_error(box->storage, MAIL_ERROR_NOTPOSSIBLE,
+				       "Mailbox isn't selectable");
+		return -1;
+	}
+	mbox->mailbox_id = row.mailbox_id;
+	guid_128_copy(mbox->guid, row.guid);
+	mbox->uidvalidity = row.uidvalidity;
+	mbox->epoch = row.epoch;
+	mbox->open_modseq = row.highest_modseq;
+	return 0;
+}
+
+static void mailbox_init_arrays(struct pgbox_mailbox *mbox)
+{
+	i_array_init(&mbox->keyword_map, 16);
+	i_array_init(&mbox->fetch_queue, 16);
+	i_array_init(&mbox->rows_ahead, 1);
+	i_array_init(&mbox->moved_uids, 1);
+}
+
+static void mailbox_free_arrays(struct pgbox_mailbox *mbox)
+{
+	if (!array_is_created(&mbox->keyword_map))
+		return;
+	i_assert(array_count(&mbox->fetch_queue) == 0);
+	array_free(&mbox->keyword_map);
+	array_free(&mbox->fetch_queue);
+	array_free(&mbox->rows_ahead);
+	array_free(&mbox->moved_uids);
+}
+
+/* A mail that is only to be delivered needn't wait for a whole mailbox to be
+   pulled into a node that never had it. */
+static bool mailbox_want_cold(struct pgbox_mailbox *mbox)
+{
+	struct pgbox_index_header hdr;
+
+	if ((mbox->box.flags & MAILBOX_FLAG_SAVEONLY) == 0)
+		return FALSE;
+	pgbox_index_refresh_header(mbox, &hdr);
+	return hdr.last_synced == 0;
+}
+
+static int mailbox_open_index(struct pgbox_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+
+	if (index_storage_mailbox_alloc_index(box) < 0)
+		return -1;
+	pgbox_index_register(mbox);
+	if (index_storage_mailbox_open(box, FALSE) < 0)
+		return -1;
+	mail_index_modseq_enable(box->index);
+	if (mailbox_want_cold(mbox)) {
+		mbox->index_cold = TRUE;
+		return 0;
+	}
+	return pgbox_sync_open(mbox);
+}
+
+static int pgbox_mailbox_open(struct mailbox *box)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
+
+	if (mailbox_find(mbox) < 0)
+		return -1;
+	mailbox_init_arrays(mbox);
+	if (mailbox_open_index(mbox) < 0) {
+		/* half open isn't open: the next try begins anew */
+		if (box->opened)
+			mailbox_close(box);
+		else
+			mailbox_free_arrays(mbox);
+		return -1;
+	}
+	return 0;
+}
+
+static void pgbox_mailbox_close(struct mailbox *box)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
+
+	mailbox_free_arrays(mbox);
+	mbox->index_cold = FALSE;
+	mbox->open_modseq = 0;
+	index_storage_mailbox_close(box);
+}
+
+/* Changes of other processes of this node show in the log at once. Those of
+   other nodes are found by Dovecot's own polling of the mailbox. */
+static void pgbox_mailbox_notify_changes(struct mailbox *box)
+{
+	const char *dir;
+
+	if (box->notify_callback == NULL)
+		mailbox_watch_remove_all(box);
+	else if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX,
+				     &dir) > 0) {
+		mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix,
+						   ".log", NULL));
+	}
+}
+
+struct mailbox pgbox_mailbox = {
+	.v = {
+		.is_readonly = index_storage_is_readonly,
+		.enable = index_storage_mailbox_enable,
+		.exists = pgbox_mailbox_exists,
+		.open = pgbox_mailbox_open,
+		.close = pgbox_mailbox_close,
+		.free = index_storage_mailbox_free,
+		.create_box = pgbox_mailbox_create_box,
+		.update_box = pgbox_mailbox_update_box,
+		.delete_box = pgbox_mailbox_delete_box,
+		.rename_box = index_storage_mailbox_rename,
+		.get_status = pgbox_mailbox_get_status,
+		.get_metadata = pgbox_mailbox_get_metadata,
+		.set_subscribed = index_storage_set_subscribed,
+		.attribute_set = pgbox_mailbox_attribute_set,
+		.attribute_get = pgbox_mailbox_attribute_get,
+		.attribute_iter_init = pgbox_mailbox_attribute_iter_init,
+		.attribute_iter_next = pgbox_mailbox_attribute_iter_next,
+		.attribute_iter_deinit = pgbox_mailbox_attribute_iter_deinit,
+		.list_index_has_changed = index_storage_list_index_has_changed,
+		.list_index_update_sync = index_storage_list_index_update_sync,
+		.sync_init = pgbox_mailbox_sync_init,
+		.sync_next = index_mailbox_sync_next,
+		.sync_deinit = index_mailbox_sync_deinit,
+		.sync_notify = NULL,
+		.notify_changes = pgbox_mailbox_notify_changes,
+		.transaction_begin = pgbox_transaction_begin,
+		.transaction_commit = pgbox_transaction_commit,
+		.transaction_rollback = pgbox_transaction_rollback,
+		.get_private_flags_mask = NULL,
+		.mail_alloc = pgbox_mail_alloc,
+		.search_init = index_storage_search_init,
+		.search_deinit = index_storage_search_deinit,
+		.search_next_nonblock = index_storage_search_next_nonblock,
+		.search_next_update_seq = index_storage_search_next_update_seq,
+		.search_next_match_mail = index_storage_search_next_match_mail,
+		.save_alloc = pgbox_save_alloc,
+		.save_begin = pgbox_save_begin,
+		.save_continue = pgbox_save_continue,
+		.save_finish = pgbox_save_finish,
+		.save_cancel = pgbox_save_cancel,
+		.copy = pgbox_copy,
+		.transaction_save_commit_pre =
+			pgbox_transaction_save_commit_pre,
+		.transaction_save_commit_post =
+			pgbox_transaction_save_commit_post,
+		.transaction_save_rollback = pgbox_transaction_save_rollback,
+		.is_inconsistent = index_storage_is_inconsistent,
+	},
+};

@@ -1,0 +1,131 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "guid.h"
+#include "mail-user.h"
+#include "mail-namespace.h"
+#include "pgbox-error.h"
+#include "pgbox-conn.h"
+#include "pgbox-db-mailbox.h"
+#include "pgbox-storage-error.h"
+#include "pgbox-list.h"
+#include "pgbox-mailbox.h"
+#include "pgbox-storage.h"
+
+/* Messages that are asked for together with the first one of a search, where
+   the administrator set no mail_prefetch_count. Bodies are bounded by bytes
+   besides, see pgbox-fetch.c. */
+#define PGBOX_PREFETCH_COUNT 100
+#define PGBOX_PURGE_LIMIT 1000
+
+static struct event_category event_category_pgbox = {
+	.name = PGBOX_STORAGE_NAME,
+	.parent = &event_category_storage,
+};
+
+static struct mail_storage *pgbox_storage_alloc(void)
+{
+	struct pgbox_storage *storage;
+	pool_t pool;
+
+	pool = pool_alloconly_create("pgbox storage", 1024);
+	storage = p_new(pool, struct pgbox_storage, 1);
+	storage->storage = pgbox_storage;
+	storage->storage.pool = pool;
+	return &storage->storage;
+}
+
+static void storage_set_prefetch(struct mail_storage *_storage)
+{
+	struct mail_storage_settings *set;
+
+	if (_storage->set->mail_prefetch_count != 0)
+		return;
+	set = p_new(_storage->pool, struct mail_storage_settings, 1);
+	*set = *_storage->set;
+	set->mail_prefetch_count = PGBOX_PREFETCH_COUNT;
+	_storage->set = set;
+}
+
+static int
+pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
+		     const char **error_r)
+{
+	struct pgbox_storage *storage = PGBOX_STORAGE(_storage);
+
+	if (!pgbox_list_is_ours(ns->list)) {
+		*error_r = "pgbox keeps the list of mailboxes in the database "
+			"too: remove LAYOUT from mail_location";
+		return -1;
+	}
+	/* No connection is made here: a database that is down must not keep
+	   anybody from logging in. */
+	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
+	if (storage->conn == NULL)
+		return -1;
+	storage_set_prefetch(_storage);
+	return 0;
+}
+
+static void pgbox_storage_destroy(struct mail_storage *_storage)
+{
+	struct pgbox_storage *storage = PGBOX_STORAGE(_storage);
+
+	index_storage_destroy(_storage);
+	if (storage->conn != NULL)
+		pgbox_conn_unref(&storage->conn);
+}
+
+static void
+pgbox_storage_get_list_settings(const struct mail_namespace *ns ATTR_UNUSED,
+				struct mailbox_list_settings *set)
+{
+	if (set->layout == NULL)
+		set->layout = PGBOX_LIST_NAME;
+	/* names are text in the database, and no part of a path */
+	set->utf8 = TRUE;
+	set->no_fs_validation = TRUE;
+}
+
+static int pgbox_storage_purge(struct mail_storage *_storage)
+{
+	struct pgbox_storage *storage = PGBOX_STORAGE(_storage);
+	struct pgbox_purged purged;
+	struct pgbox_error error;
+
+	do {
+		if (pgbox_purge(storage->conn, PGBOX_PURGE_LIMIT, &purged,
+				&error) < 0) {
+			pgbox_storage_set_error(_storage, &error);
+			return -1;
+		}
+	} while (purged.tombstones + purged.mailboxes +
+		 purged.contents + purged.bodies > 0);
+	return 0;
+}
+
+bool pgbox_mailbox_is_ours(struct mailbox *box)
+{
+	return box->storage->storage_class == &pgbox_storage;
+}
+
+struct mail_storage pgbox_storage = {
+	.name = PGBOX_STORAGE_NAME,
+	/* BINARY_DATA: plugins may compress and encrypt */
+	.class_flags = MAIL_STORAGE_CLASS_FLAG_NO_ROOT |
+		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_GUIDS |
+		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_SAVE_GUIDS |
+		MAIL_STORAGE_CLASS_FLAG_HAVE_MAIL_GUID128 |
+		MAIL_STORAGE_CLASS_FLAG_BINARY_DATA |
+		MAIL_STORAGE_CLASS_FLAG_NO_LIST_DELETES,
+	.event_category = &event_category_pgbox,
+	.v = {
+		.alloc = pgbox_storage_alloc,
+		.create = pgbox_storage_create,
+		.destroy = pgbox_storage_destroy,
+		.get_list_settings = pgbox_storage_get_list_settings,
+		.mailbox_alloc = pgbox_mailbox_alloc,
+		.purge = pgbox_storage_purge,
+	},
+};

@@ -1,0 +1,99 @@
+#ifndef PGBOX_STORAGE_H
+#define PGBOX_STORAGE_H
+
+#include "index-storage.h"
+#include "mailbox-list-private.h"
+
+struct pgbox_conn;
+struct pgbox_error;
+struct pgbox_mailbox_row;
+
+#define PGBOX_STORAGE_NAME "pgbox"
+#define PGBOX_LIST_NAME "pgbox"
+
+/* Levels of names in the database, whatever the namespace's separator is. */
+#define PGBOX_HIERARCHY_SEP '/'
+
+/* Modseqs of the database are multiples of this; see src/storage/README. */
+#define PGBOX_MODSEQ_STEP 65536ULL
+/* Local modseqs between two of the database stay below this distance. */
+#define PGBOX_MODSEQ_HALF (PGBOX_MODSEQ_STEP / 2)
+
+struct pgbox_storage {
+	struct mail_storage storage;
+	/* shared by the whole process; NULL until create() succeeded */
+	struct pgbox_conn *conn;
+};
+
+/* What a local index knows of the database, kept in the index as header
+   extension "pgbox". A cache whose contents don't fit is rebuilt. */
+struct pgbox_index_header {
+	/* everything up to this modseq is in the index; 0: nothing yet */
+	uint64_t last_synced;
+	uint32_t epoch;
+	uint32_t unused;
+};
+
+struct pgbox_mail;
+struct pgbox_row_ahead;
+
+struct pgbox_mailbox {
+	struct mailbox box;
+	struct pgbox_storage *storage;
+
+	/* identity in the database; known once the row was looked up */
+	int64_t mailbox_id;
+	guid_128_t guid;
+	uint32_t uidvalidity;
+	uint32_t epoch;
+
+	/* header extension of struct pgbox_index_header */
+	uint32_t ext_id;
+
+	/* The mailbox's highest modseq as the lookup at open saw it. The first
+	   sync after open needs no round trip if the index is there already.
+	   0: used up. */
+	uint64_t open_modseq;
+
+	/* keyword number of the database -> keyword index of the local index,
+	   UINT_MAX for gaps; [0] is never used */
+	ARRAY(unsigned int) keyword_map;
+
+	/* see pgbox-fetch.c */
+	ARRAY(struct pgbox_mail *) fetch_queue;
+	ARRAY(struct pgbox_row_ahead) rows_ahead;
+
+	/* Messages that the commit of another transaction has moved away from
+	   here: the expunge that follows is done already. */
+	ARRAY_TYPE(seq_range) moved_uids;
+
+	/* Opened only to save, with an index that was never filled: saved
+	   mails go to the database and the index stays as it is. */
+	bool index_cold:1;
+};
+
+#define PGBOX_STORAGE(s) \
+	(container_of(s, struct pgbox_storage, storage))
+#define PGBOX_MAILBOX(s) \
+	(container_of(s, struct pgbox_mailbox, box))
+
+extern struct mail_storage pgbox_storage;
+extern struct mailbox_list pgbox_mailbox_list;
+extern struct mailbox pgbox_mailbox;
+extern struct mail_vfuncs pgbox_mail_vfuncs;
+
+/* The connection of this list's user, made at the first call. Returns NULL if
+   pgbox_db isn't set (*error_r tells so). */
+struct pgbox_conn *
+pgbox_user_get_conn(struct mail_user *user, const char **error_r);
+
+/* Name of the account that owns a namespace's mailboxes: its owner's username,
+   or for a public namespace the setting pgbox_public_account. NULL if there is
+   none (*error_r tells why). */
+const char *
+pgbox_namespace_get_account(struct mail_namespace *ns, const char **error_r);
+
+/* Returns TRUE if the mailbox belongs to this storage class. */
+bool pgbox_mailbox_is_ours(struct mailbox *box);
+
+#endif

@@ -1,0 +1,71 @@
+#ifndef PGBOX_UPLOAD_H
+#define PGBOX_UPLOAD_H
+
+#include "pgbox-db-change.h"
+#include "pgbox-db-content.h"
+
+struct pgbox_conn;
+struct pgbox_error;
+struct pgbox_mailbox;
+struct istream;
+
+/* One message that a transaction adds. */
+struct pgbox_upload_mail {
+	/* sequence in the transaction's view */
+	uint32_t seq;
+	struct pgbox_append append;
+	/* a mailbox that it is moved from; open until the commit */
+	struct pgbox_mailbox *source_mbox;
+	/* where the bytes are; NULL for a copy by reference */
+	struct istream *input;
+	/* content.header points into memory of its own pool; content.head is
+	   read when it is sent */
+	struct pgbox_content content;
+};
+
+/* The messages that a transaction adds: collected while they are saved, sent
+   at commit. */
+struct pgbox_upload {
+	pool_t pool;
+	ARRAY(struct pgbox_upload_mail *) mails;
+	guid_128_t token;
+	uint64_t min_modseq;
+	/* after pgbox_upload_contents(): a transaction with the contents is
+	   open, and nothing but the append is missing */
+	struct pgbox_pipeline *pipeline;
+};
+
+struct pgbox_upload *pgbox_upload_init(void);
+void pgbox_upload_deinit(struct pgbox_upload **upload);
+
+/* Add a message; it is freed with the upload. Strings in append must be
+   allocated from upload->pool. */
+struct pgbox_upload_mail *pgbox_upload_add(struct pgbox_upload *upload);
+/* Take back the last message that was added. */
+void pgbox_upload_remove_last(struct pgbox_upload *upload);
+
+/* Read a spooled message once: find its header, digest the body. Fills
+   mail->content but for sizes and structure. split_header: keep the header
+   apart if it isn't too large. Returns -1 and error text if reading the spool
+   failed. */
+int pgbox_upload_digest(struct pgbox_upload *upload,
+			struct pgbox_upload_mail *mail, bool split_header,
+			const char **error_r);
+
+/* Send the contents, if there are any that don't fit in the statement that
+   appends: then upload->pipeline is set afterwards. No lock is held yet that
+   others wait for, but on bodies that are new. Round trips: none for one
+   usual message or for copies, else 1, and 1 before it if bodies of more than
+   one chunk are among them. */
+int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
+			  struct pgbox_error *error_r);
+/* Append the messages to a mailbox and commit, together with what the caller
+   queued in upload->pipeline (if that is set). A commit whose answer was lost
+   is settled by the token. On success result->uids has a UID for each
+   message. */
+int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
+			int64_t mailbox_id, const char *reason,
+			struct pgbox_change_result *result,
+			struct pgbox_error *error_r);
+
+#endif
