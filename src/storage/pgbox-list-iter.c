@@ -58,53 +58,28 @@ static bool iter_wants_flags(struct pgbox_list_iter *iter)
 		(iter->ctx.flags & MAILBOX_LIST_ITER_RETURN_CHILDREN) != 0;
 }
 
-/* Returns FALSE if the node can't be named in this namespace: a level's name
-   contains the character that separates levels here. */
-static bool iter_node_vname(struct pgbox_list_iter *iter,
-			    const struct pgbox_tree_node *node,
-			    const char **vname_r)
-{
-	struct mailbox_list *list = iter->ctx.list;
-	char sep = mail_namespace_get_sep(list->ns);
-
-	if (sep != PGBOX_HIERARCHY_SEP &&
-	    list->set.vname_escape_char == '\0' &&
-	    list->set.storage_name_escape_char == '\0' &&
-	    strchr(node->row.name, sep) != NULL)
-		return FALSE;
-	*vname_r = mailbox_list_get_vname(list, node->row.name);
-	return TRUE;
-}
-
 /*
  * Mailboxes that match
  */
 
-static bool iter_node_matches(struct pgbox_list_iter *iter,
-			      const struct pgbox_tree_node *node,
-			      enum imap_match_result *match_r)
+static const char *iter_node_vname(struct pgbox_list_iter *iter,
+				   const struct pgbox_tree_node *node)
 {
-	const char *vname;
-
-	*match_r = iter_node_vname(iter, node, &vname) ?
-		imap_match(iter->ctx.glob, vname) : IMAP_MATCH_NO;
-	return *match_r == IMAP_MATCH_YES;
+	return mailbox_list_get_vname(iter->ctx.list, node->row.name);
 }
 
-/* "%" lists the "a" of an existing "a/b", even if there is no "a". */
+/* The "a" of an existing "a/b" is listed even if there is no "a", as where
+   names are directories. */
 static void iter_match_node(struct pgbox_list_iter *iter,
 			    const struct pgbox_tree_node *node)
 {
-	enum imap_match_result match;
-
-	while (!iter_node_matches(iter, node, &match)) {
-		if ((match & IMAP_MATCH_PARENT) == 0)
-			return;
-		node = pgbox_tree_parent(iter->tree, node);
-		if (node == NULL)
-			return;
+	if (node->row.mailbox_id == 0 && !node->has_children) {
+		/* only subscribed */
+		return;
 	}
-	iter->matched[node->idx] = TRUE;
+	if (imap_match(iter->ctx.glob,
+		       iter_node_vname(iter, node)) == IMAP_MATCH_YES)
+		iter->matched[node->idx] = TRUE;
 }
 
 static bool pattern_is_name(const char *pattern)
@@ -115,14 +90,11 @@ static bool pattern_is_name(const char *pattern)
 static void iter_match_name(struct pgbox_list_iter *iter, const char *vname)
 {
 	struct pgbox_tree_node *node;
-	enum imap_match_result match;
 
 	node = pgbox_tree_lookup(iter->tree,
 		mailbox_list_get_storage_name(iter->ctx.list, vname));
-	if (node != NULL &&
-	    (node->row.mailbox_id != 0 || node->has_children) &&
-	    iter_node_matches(iter, node, &match))
-		iter->matched[node->idx] = TRUE;
+	if (node != NULL)
+		iter_match_node(iter, node);
 }
 
 static void iter_match_tree(struct pgbox_list_iter *iter,
@@ -136,11 +108,9 @@ static void iter_match_tree(struct pgbox_list_iter *iter,
 		iter_match_name(iter, patterns[0]);
 		return;
 	}
-	array_foreach_elem(&iter->tree->nodes, node) {
-		if (node->row.mailbox_id != 0) T_BEGIN {
-			iter_match_node(iter, node);
-		} T_END;
-	}
+	array_foreach_elem(&iter->tree->nodes, node) T_BEGIN {
+		iter_match_node(iter, node);
+	} T_END;
 }
 
 /*
@@ -332,17 +302,15 @@ static bool iter_next_name(struct pgbox_list_iter *iter)
 static bool iter_next_node(struct pgbox_list_iter *iter)
 {
 	struct pgbox_tree_node *node;
-	const char *vname;
 
 	do {
 		if (iter->next_idx >= array_count(&iter->tree->nodes))
 			return FALSE;
 		node = array_idx_elem(&iter->tree->nodes, iter->next_idx++);
-	} while (!iter->matched[node->idx] ||
-		 !iter_node_vname(iter, node, &vname));
+	} while (!iter->matched[node->idx]);
 
 	str_truncate(iter->vname, 0);
-	str_append(iter->vname, vname);
+	str_append(iter->vname, iter_node_vname(iter, node));
 	iter_set_info(iter, node);
 	return TRUE;
 }

@@ -14,7 +14,7 @@
  * The snapshot
  */
 
-static struct pgbox_tree *tree_alloc(void)
+static struct pgbox_tree *tree_alloc(char sep)
 {
 	struct pgbox_tree *tree;
 	pool_t pool;
@@ -23,6 +23,7 @@ static struct pgbox_tree *tree_alloc(void)
 	tree = p_new(pool, struct pgbox_tree, 1);
 	tree->refcount = 1;
 	tree->pool = pool;
+	tree->sep = sep;
 	tree->read_time = ioloop_timeval;
 	p_array_init(&tree->nodes, pool, 64);
 	hash_table_create(&tree->by_name, default_pool, 0, str_hash, strcmp);
@@ -55,25 +56,12 @@ pgbox_tree_lookup(struct pgbox_tree *tree, const char *name)
 	return hash_table_lookup(tree->by_name, name);
 }
 
-static const char *tree_parent_name(const char *name)
+static const char *
+tree_parent_name(const struct pgbox_tree *tree, const char *name)
 {
-	const char *p = strrchr(name, PGBOX_HIERARCHY_SEP);
+	const char *p = strrchr(name, tree->sep);
 
 	return p == NULL || p == name ? NULL : t_strdup_until(name, p);
-}
-
-struct pgbox_tree_node *
-pgbox_tree_parent(struct pgbox_tree *tree, const struct pgbox_tree_node *node)
-{
-	struct pgbox_tree_node *parent = NULL;
-
-	T_BEGIN {
-		const char *name = tree_parent_name(node->row.name);
-
-		if (name != NULL)
-			parent = pgbox_tree_lookup(tree, name);
-	} T_END;
-	return parent;
 }
 
 static struct pgbox_tree_node *
@@ -82,6 +70,7 @@ tree_add(struct pgbox_tree *tree, const struct pgbox_mailbox_row *row)
 	struct pgbox_tree_node *node;
 
 	node = p_new(tree->pool, struct pgbox_tree_node, 1);
+	node->tree = tree;
 	node->row = *row;
 	array_push_back(&tree->nodes, &node);
 	hash_table_insert(tree->by_name, node->row.name, node);
@@ -94,7 +83,7 @@ static void tree_mark_parents(struct pgbox_tree *tree, const char *name)
 	struct pgbox_tree_node *parent;
 	struct pgbox_mailbox_row row;
 
-	while ((name = tree_parent_name(name)) != NULL) {
+	while ((name = tree_parent_name(tree, name)) != NULL) {
 		parent = pgbox_tree_lookup(tree, name);
 		if (parent == NULL) {
 			i_zero(&row);
@@ -109,34 +98,42 @@ static void tree_mark_parents(struct pgbox_tree *tree, const char *name)
 	}
 }
 
-static unsigned char tree_sort_key(char chr)
+static unsigned char tree_sort_key(char sep, char chr)
 {
 	/* before everything that a name may go on with */
-	return chr == PGBOX_HIERARCHY_SEP ? 1 : (unsigned char)chr;
+	return chr == sep ? 1 : (unsigned char)chr;
+}
+
+static int tree_name_cmp(char sep, const char *name1, const char *name2)
+{
+	while (*name1 != '\0' && *name1 == *name2) {
+		name1++;
+		name2++;
+	}
+	return (int)tree_sort_key(sep, *name1) -
+		(int)tree_sort_key(sep, *name2);
 }
 
 static int tree_node_cmp(struct pgbox_tree_node *const *node1,
 			 struct pgbox_tree_node *const *node2)
 {
-	const char *name1 = (*node1)->row.name, *name2 = (*node2)->row.name;
-
-	while (*name1 != '\0' && *name1 == *name2) {
-		name1++;
-		name2++;
-	}
-	return (int)tree_sort_key(*name1) - (int)tree_sort_key(*name2);
+	return tree_name_cmp((*node1)->tree->sep, (*node1)->row.name,
+			     (*node2)->row.name);
 }
 
-static void tree_build(struct pgbox_tree *tree,
-		       const ARRAY_TYPE(pgbox_mailbox_row) *rows)
+static void tree_build(struct pgbox_tree *tree, struct pgbox_mailbox_list *list,
+		       ARRAY_TYPE(pgbox_mailbox_row) *rows)
 {
-	const struct pgbox_mailbox_row *row;
+	struct pgbox_mailbox_row *row;
 	struct pgbox_tree_node *node;
 	unsigned int idx = 0;
 
-	array_foreach(rows, row)
+	array_foreach_modifiable(rows, row) {
+		row->name = pgbox_list_from_db_name(list, tree->pool,
+						    row->name);
 		(void)tree_add(tree, row);
-	array_foreach(rows, row) {
+	}
+	array_foreach_modifiable(rows, row) {
 		if (row->mailbox_id != 0) T_BEGIN {
 			tree_mark_parents(tree, row->name);
 		} T_END;
@@ -189,7 +186,7 @@ int pgbox_list_refresh(struct pgbox_mailbox_list *list)
 
 	if ((conn = pgbox_list_get_conn(&list->list)) == NULL)
 		return -1;
-	tree = tree_alloc();
+	tree = tree_alloc(list->sep);
 	i_array_init(&rows, 64);
 	if (pgbox_mailbox_tree(conn, list->account, tree->pool, &rows,
 			       &error) < 0) {
@@ -200,7 +197,7 @@ int pgbox_list_refresh(struct pgbox_mailbox_list *list)
 		list_set_no_account(list);
 		pgbox_tree_unref(&tree);
 	} else {
-		tree_build(tree, &rows);
+		tree_build(tree, list, &rows);
 	}
 	array_free(&rows);
 	list->tree = tree;
@@ -238,12 +235,14 @@ int pgbox_list_lookup(struct mailbox_list *_list, const char *name,
 		return 0;
 	}
 	p_clear(list->found_pool);
-	ret = pgbox_mailbox_find(conn, list->account, name, list->found_pool,
-				 &list->found, &error);
+	ret = pgbox_mailbox_find(conn, list->account,
+				 pgbox_list_get_db_name(list, name),
+				 list->found_pool, &list->found, &error);
 	if (ret < 0) {
 		list->found.mailbox_id = 0;
 		pgbox_list_set_error(_list, &error);
 	} else if (ret > 0) {
+		list->found.name = p_strdup(list->found_pool, name);
 		list->found_time = ioloop_timeval;
 		row_copy(&list->found, row_r);
 	} else if (strcmp(name, "INBOX") == 0 &&

@@ -6,7 +6,8 @@
 /* A name of an account's tree: a mailbox, a node, a name that is only
    subscribed, or one that exists only as a part of others' names. */
 struct pgbox_tree_node {
-	/* mailbox_id is 0 for the last two */
+	struct pgbox_tree *tree;
+	/* mailbox_id is 0 for the last two; the name is the storage name */
 	struct pgbox_mailbox_row row;
 	/* position in pgbox_tree.nodes */
 	unsigned int idx;
@@ -19,6 +20,8 @@ ARRAY_DEFINE_TYPE(pgbox_tree_node, struct pgbox_tree_node *);
 struct pgbox_tree {
 	int refcount;
 	pool_t pool;
+	/* separates levels of names */
+	char sep;
 	/* ioloop_timeval of the turn it was read in */
 	struct timeval read_time;
 	/* sorted so that children follow their parent */
@@ -33,8 +36,5 @@ void pgbox_tree_unref(struct pgbox_tree **tree);
 /* Returns the node of a storage name, NULL if there is none. */
 struct pgbox_tree_node *
 pgbox_tree_lookup(struct pgbox_tree *tree, const char *name);
-/* Returns the node above, NULL at the top. */
-struct pgbox_tree_node *
-pgbox_tree_parent(struct pgbox_tree *tree, const struct pgbox_tree_node *node);
 
 #endif

@@ -10,6 +10,7 @@
 #include "hostpid.h"
 #include "unlink-directory.h"
 #include "pgbox-error.h"
+#include "pgbox-conn.h"
 #include "pgbox-storage.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"
@@ -41,6 +42,9 @@ static int pgbox_list_init(struct mailbox_list *_list,
 	struct mail_namespace *ns = _list->ns;
 	const char *error = NULL;
 
+	list->sep = ns->set->separator[0] != '\0' ?
+		ns->set->separator[0] : PGBOX_HIERARCHY_SEP;
+
 	list->account = p_strdup(_list->pool,
 		pgbox_namespace_get_account(ns, &error));
 	if (list->account != NULL) {
@@ -67,6 +71,8 @@ static void pgbox_list_deinit(struct mailbox_list *_list)
 	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
 
 	pgbox_tree_unref(&list->tree);
+	if (list->conn != NULL)
+		pgbox_conn_unref(&list->conn);
 	pool_unref(&list->found_pool);
 	pool_unref(&_list->pool);
 }
@@ -91,9 +97,35 @@ struct pgbox_conn *pgbox_list_get_conn(struct mailbox_list *_list)
  * Names and paths
  */
 
-static char pgbox_list_get_hierarchy_sep(struct mailbox_list *list ATTR_UNUSED)
+static char pgbox_list_get_hierarchy_sep(struct mailbox_list *_list)
 {
-	return PGBOX_HIERARCHY_SEP;
+	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
+
+	return list->sep;
+}
+
+const char *pgbox_list_from_db_name(struct pgbox_mailbox_list *list,
+				    pool_t pool, const char *db_name)
+{
+	char *name, *p;
+
+	if (list->sep == PGBOX_HIERARCHY_SEP)
+		return db_name;
+	name = p_strdup(pool, db_name);
+	for (p = name; *p != '\0'; p++) {
+		if (*p == PGBOX_HIERARCHY_SEP)
+			*p = list->sep;
+		else if (*p == list->sep)
+			*p = PGBOX_HIERARCHY_SEP;
+	}
+	return name;
+}
+
+const char *pgbox_list_get_db_name(struct pgbox_mailbox_list *list,
+				   const char *name)
+{
+	/* it is its own inverse */
+	return pgbox_list_from_db_name(list, pool_datastack_create(), name);
 }
 
 static const char *
@@ -197,7 +229,9 @@ pgbox_list_set_subscribed(struct mailbox_list *_list, const char *name,
 
 	if ((conn = pgbox_list_get_conn(_list)) == NULL)
 		return -1;
-	ret = pgbox_subscription_set(conn, list->account, name, set, &error);
+	ret = pgbox_subscription_set(conn, list->account,
+				     pgbox_list_get_db_name(list, name), set,
+				     &error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
 	pgbox_list_invalidate(list);
@@ -240,7 +274,9 @@ static int pgbox_list_delete_dir(struct mailbox_list *_list, const char *name)
 
 	if ((conn = pgbox_list_get_conn(_list)) == NULL)
 		return -1;
-	ret = pgbox_mailbox_delete_node(conn, list->account, name, &error);
+	ret = pgbox_mailbox_delete_node(conn, list->account,
+					pgbox_list_get_db_name(list, name),
+					&error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
 	pgbox_list_invalidate(list);
@@ -272,7 +308,9 @@ pgbox_list_rename_mailbox(struct mailbox_list *_oldlist, const char *oldname,
 			"Can't rename mailboxes across accounts");
 		return -1;
 	}
-	ret = pgbox_mailbox_rename(conn, oldlist->account, oldname, newname,
+	ret = pgbox_mailbox_rename(conn, oldlist->account,
+				   pgbox_list_get_db_name(oldlist, oldname),
+				   pgbox_list_get_db_name(newlist, newname),
 				   &error);
 	if (ret < 0)
 		pgbox_list_set_error(_oldlist, &error);

@@ -14,6 +14,8 @@ struct pgbox_mailbox_list {
 	const char *account;
 	const char *config_error;
 	const char *temp_prefix;
+	/* separates levels in storage names: the namespace's separator */
+	char sep;
 
 	/* The account's tree as one statement returned it, NULL if it wasn't
 	   read or something was changed since. */
@@ -35,6 +37,16 @@ struct pgbox_mailbox_list {
 /* Returns TRUE if this list is ours (a namespace may combine our storage with
    another list driver, which storage creation refuses). */
 bool pgbox_list_is_ours(struct mailbox_list *list);
+
+/* Storage names have the namespace's separator, the database always has '/'.
+   Where they differ the two characters are exchanged: with '.' as separator
+   the database's "a/b.c" is the storage name "a.b/c". So each name can be had
+   in each namespace, and '/' is a character like any other where it separates
+   nothing. Both return the same name if there is nothing to do. */
+const char *pgbox_list_get_db_name(struct pgbox_mailbox_list *list,
+				   const char *name);
+const char *pgbox_list_from_db_name(struct pgbox_mailbox_list *list,
+				    pool_t pool, const char *db_name);
 
 /* Returns the connection, NULL if the configuration doesn't give one. No
    round trip. */

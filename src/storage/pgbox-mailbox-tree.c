@@ -72,7 +72,9 @@ int pgbox_mailbox_create_box(struct mailbox *box,
 		directory = FALSE;
 	if ((conn = pgbox_list_get_conn(box->list)) == NULL)
 		return mailbox_copy_list_error(box);
-	ret = pgbox_mailbox_create(conn, list->account, box->name, !directory,
+	ret = pgbox_mailbox_create(conn, list->account,
+				   pgbox_list_get_db_name(list, box->name),
+				   !directory,
 				   update == NULL ? NULL : update->mailbox_guid,
 				   update == NULL ? 0 : update->uid_validity,
 				   &error);
