@@ -99,6 +99,12 @@ class Cluster:
         children = children_of(pid)
         for victim in [pid] + children:
             proc.kill_wait(victim, signal.SIGKILL)
+        # Where nobody reaps orphans the zombie keeps its number, and the next
+        # postmaster would take it for a live one.
+        for path in (os.path.join(self.data, "postmaster.pid"),
+                     os.path.join(self.socket, ".s.PGSQL.5432.lock")):
+            if os.path.exists(path):
+                os.remove(path)
 
     def pid(self):
         """The postmaster's process id, or None."""
@@ -144,6 +150,11 @@ class Cluster:
         env = dict(os.environ, PATH=self._bin + ":" + os.environ.get("PATH", ""))
         return proc.run([tool, verb, "--database", self.uri()] + list(args),
                         env=env, check=check)
+
+    def verify(self):
+        """What pgbox-schema verify complains about: '' if nothing."""
+        done = self.schema_tool("verify", check=False)
+        return "" if done.returncode == 0 else (done.stdout + done.stderr).decode()
 
     def create_account(self, name, password="pw"):
         """Make an account that Dovecot users are then looked up in."""

@@ -110,13 +110,19 @@ class Lab:
             node.assert_log_clean()
 
     def close(self, keep=False):
-        """Stop all servers; return what valgrind or sanitizers reported."""
+        """Stop all servers; return what was found wrong at the end.
+
+        That is what valgrind or a sanitizer reported, and rows and counters
+        in the database that don't fit."""
         reports = {}
         for node in self.nodes.values():
             node.stop()
             for name, text in node.reports().items():
                 reports["%s/%s" % (node.name, name)] = text
         if self._cluster:
+            wrong = self._cluster.verify()
+            if wrong:
+                reports["pgbox-schema verify"] = wrong
             self._cluster.stop("immediate")
         if not keep:
             proc.remove_tree(self.dir)

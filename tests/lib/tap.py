@@ -174,7 +174,7 @@ def finish(lab, number, failed):
         reports = {"close": traceback.format_exc()}
     if keep:
         print("# kept: %s" % lab.dir)
-    print("%s %d - servers stop, without memory errors" % (
+    print("%s %d - servers stop; memory and database are clean" % (
         "not ok" if reports else "ok", number))
     for name, text in reports.items():
         print("# --- %s" % name)
