@@ -7,6 +7,8 @@
 #include "pgbox-conn-private.h"
 #include "pgbox-params.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct pgbox_conn_settings set = {
@@ -283,6 +285,54 @@ static void test_timeout(void)
 	test_end();
 }
 
+/* Returns the process id of the server itself. */
+static pid_t server_pid(void)
+{
+	const char *path = t_strconcat(getenv("PGBOX_TEST_PGDATA"),
+				       "/postmaster.pid", NULL);
+	FILE *f = fopen(path, "r");
+	int pid = 0;
+
+	test_assert(f != NULL && fscanf(f, "%d", &pid) == 1 && pid > 1);
+	if (f != NULL)
+		fclose(f);
+	return pid;
+}
+
+/* Neither the statement nor its cancellation is answered. */
+static void test_frozen(void)
+{
+	struct pgbox_conn_settings short_set = set;
+	pid_t server = server_pid(), backend;
+	uint64_t start;
+
+	test_begin("frozen server");
+	short_set.query_timeout_msecs = 200;
+	short_set.connect_timeout_msecs = 200;
+	conn = pgbox_conn_get(&short_set, NULL);
+	test_assert(query_count() >= 0);
+	backend = PQbackendPID(conn->pg);
+	test_assert(kill(server, SIGSTOP) == 0 && kill(backend, SIGSTOP) == 0);
+
+	start = pgbox_link_now();
+	test_assert(query_insert(401) == -1);
+	test_assert(error.kind == PGBOX_ERROR_IN_DOUBT);
+	test_assert(pgbox_link_now() - start < 3500000);
+	test_assert(conn->state == PGBOX_CONN_CLOSED);
+
+	test_expect_error_string("PostgreSQL is unreachable");
+	start = pgbox_link_now();
+	test_assert(query_insert(402) == -1);
+	test_assert(error.kind == PGBOX_ERROR_UNREACHABLE);
+	test_assert(query_insert(403) == -1);
+	test_assert(pgbox_link_now() - start < 1000000);
+	test_expect_no_more_errors();
+
+	test_assert(kill(backend, SIGCONT) == 0 && kill(server, SIGCONT) == 0);
+	pgbox_conn_unref(&conn);
+	test_end();
+}
+
 static void pipeline_count_row(struct pgbox_result *result, void *context)
 {
 	int32_t *sum = context;
@@ -444,6 +494,7 @@ int main(void)
 		test_restart,
 		test_stale_plans,
 		test_timeout,
+		test_frozen,
 		test_pipeline,
 		test_unprepared,
 		test_outage,
