@@ -1,11 +1,13 @@
 """Two sessions at a time: who waits for whom, and what comes out."""
 
+import collections
 import hashlib
+import random
 import uuid
 
-from sqllib import (SEEN, FLAGGED, STEP, append_sql, appended, content_sql, create_sql, refused, save_sql, store_sql,
-                    with_store)
-from tap import eq
+from sqllib import (FLAGGED, SEEN, STEP, SqlError, append_sql, appended, content_sql, create_sql, refused, save_sql,
+                    store_sql, with_store)
+from tap import eq, timeout
 
 
 @with_store
@@ -233,3 +235,48 @@ def test_waiting_ends(store):
     refused("55P03", other.finish)
     store.db.sql("COMMIT")
     eq(store.db.value("SHOW lock_timeout"), "20s")
+
+
+@timeout(120)
+@with_store
+def test_random_mix(store):
+    """Everything at once on few mailboxes and bodies: no deadlock, no orphan, and sums stay right."""
+    _, account, inbox = store.account()
+    boxes = [inbox, store.create(account, "a"), store.create(account, "b")]
+    store.admin.sql("UPDATE pgbox.store SET retention = '0'")
+    bodies = [uuid.uuid4().bytes for _ in range(4)]
+    dice = random.Random(1)
+    sessions = [store.session() for _ in range(6)]
+    outcome = collections.Counter()
+    for _ in range(150):
+        for session in sessions:
+            session.start(random_change(dice, boxes, bodies))
+        for session in sessions:
+            try:
+                session.finish()
+                outcome["done"] += 1
+            except SqlError as error:
+                outcome[error.state] += 1
+    store.expunge(boxes[0], store.uids(boxes[0]))
+    store.expunge(boxes[1], store.uids(boxes[1]))
+    store.expunge(boxes[2], store.uids(boxes[2]))
+    store.purge()
+    store.admin.sql("UPDATE pgbox.store SET retention = '14 days'")
+    eq(set(outcome) - {"done", "PB004"}, set(), outcome)
+    eq(store.db.value("SELECT count(*) FROM pgbox.body WHERE digest IN (%s)" % ", ".join(
+        "'\\x%s'" % hashlib.sha256(body).hexdigest() for body in bodies)), "0")
+
+
+def random_change(dice, boxes, bodies):
+    """One statement of a client, an LMTP server or cron."""
+    first, second = dice.choice(boxes), dice.choice(boxes)
+    uids = [dice.randrange(1, 60) for _ in range(3)]
+    return dice.choice((
+        save_sql(first, dice.choice(bodies)),
+        save_sql(first, dice.choice(bodies), keywords="k%d" % dice.randrange(9)),
+        store_sql(first, uids, add=dice.randrange(32), remove=31, keywords_add="k%d" % dice.randrange(9)),
+        append_sql(first, {"source": (second, uids[0])}),
+        append_sql(first, {"source": (second, uids[0]), "move": True},
+                   {"source": (dice.choice(boxes), uids[1]), "move": True}),
+        "SELECT 1 FROM pgbox.message_expunge(%d, '{%d}', 'test')" % (first, uids[0]),
+        "SELECT 1 FROM pgbox.purge(5)"))
