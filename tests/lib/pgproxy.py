@@ -25,6 +25,8 @@ class Proxy:
         self._flow = threading.Event()
         self._flow.set()
         self._trap = None
+        self._muted = set()
+        self._answered = threading.Event()
         self.sprung = threading.Event()
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o755)
@@ -66,6 +68,7 @@ class Proxy:
 
         With after, the server gets it and works; its answer is lost."""
         self.sprung.clear()
+        self._answered.clear()
         self._trap = (pattern, after)
 
     def disarm(self):
@@ -113,20 +116,21 @@ class Proxy:
             self._flow.wait()
             trap = self._trap
             hit = bool(trap and trap[0] in tail + data)
-            if not data or (hit and not trap[1]):
-                break
-            if not send(server, data):
-                break
             if hit:
-                # The answer must not reach the client; the server may finish.
-                send(server, b"")
-                receive(server)
+                self._spring(pair, data if trap[1] else b"")
+                break
+            if not data or not send(server, data):
                 break
             tail = data[-64:]
-        if data:
-            self._trap = None
-            self.sprung.set()
         self._end(pair)
+
+    def _spring(self, pair, data):
+        """The trap: the server gets the data (if any), the client no answer."""
+        self._trap = None
+        self._muted.add(pair)
+        if data and send(pair[1], data):
+            self._answered.wait(5)
+        self.sprung.set()
 
     def _downstream(self, pair):
         client, server = pair
@@ -138,7 +142,8 @@ class Proxy:
                 break
             with self._lock:
                 self.round_trips += counter.feed(data)
-            if self._trap and self._trap[1] and pair not in self._open:
+            if pair in self._muted:
+                self._answered.set()
                 break
             if not send(client, data):
                 break
