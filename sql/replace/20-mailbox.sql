@@ -184,20 +184,19 @@ RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  v_changed boolean;
 BEGIN
+  IF p_subscribed = EXISTS (SELECT 1 FROM pgbox.subscription AS s
+                             WHERE s.account_id = p_account AND s.name = p_name) THEN
+    RETURN false;
+  END IF;
+  PERFORM pgbox.account_lock(p_account);
   IF p_subscribed THEN
     INSERT INTO pgbox.subscription (account_id, name) VALUES (p_account, p_name)
     ON CONFLICT ON CONSTRAINT subscription_pkey DO NOTHING;
   ELSE
     DELETE FROM pgbox.subscription AS s WHERE s.account_id = p_account AND s.name = p_name;
   END IF;
-  v_changed := FOUND;
-  IF v_changed THEN
-    PERFORM pgbox.account_lock(p_account);
-  END IF;
-  RETURN v_changed;
+  RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION pgbox.subscription_set(bigint, text, boolean) IS 'Subscribe or unsubscribe a name; returns whether that changed anything';
@@ -248,7 +247,8 @@ BEGIN
   END IF;
   UPDATE pgbox.account AS a
      SET last_uidvalidity = GREATEST(a.last_uidvalidity, p_uidvalidity)
-   WHERE a.account_id = p_account AND p_uidvalidity IS NOT NULL;
+   -- as in mailbox_create
+   WHERE a.account_id = p_account AND p_uidvalidity < 4278190080;
   v_uid_next := GREATEST(v_counter.uid_next, p_min_uid_next);
   UPDATE pgbox.mailbox_counter AS c
      SET uid_next = v_uid_next,

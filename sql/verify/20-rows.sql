@@ -55,6 +55,8 @@ SELECT pg_catalog.format('mailbox %s: UIDVALIDITY %s is above the highest its ac
   FROM pgbox.mailbox AS m
   JOIN pgbox.account AS a ON a.account_id = m.account_id
  WHERE m.uidvalidity > a.last_uidvalidity
+   -- values near the end of the range were asked for, and aren't counted
+   AND m.uidvalidity < 4278190080
 UNION ALL
 SELECT pg_catalog.format('body %s has %s bytes in chunks, and should have %s', b.body_id, COALESCE(k.bytes, 0), b.size - pg_catalog.octet_length(b.head))
   FROM pgbox.body AS b

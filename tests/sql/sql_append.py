@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqllib import CHUNK, SEEN, STEP, content_sql, refused, save_sql, with_store
+from sqllib import CHUNK, SEEN, STEP, append_sql, content_sql, refused, save_sql, with_store
 from tap import eq
 
 
@@ -77,6 +77,20 @@ def test_copy(store):
     refused("PB004", store.append, target, {"source": (inbox, 1)}, {"source": (inbox, 77)})
     refused("PB004", store.append, target, {})
     eq(store.uids(target), [1, 2], "all or nothing")
+
+
+@with_store
+def test_copy_takes_guid_and_date_of_its_source(store):
+    _, account, inbox = store.account()
+    target = store.create(account, "target")
+    store.save(inbox)
+    store.admin.sql("UPDATE pgbox.message SET received_at = to_timestamp(1234567890) WHERE mailbox_id = %d" % inbox)
+    copy = append_sql(target, {"source": (inbox, 1), "guid": uuid.UUID(int=0), "received": -1}, {"source": (inbox, 1)})
+    store.db.sql(copy)
+    rows = store.db.sql("SELECT guid, extract(epoch FROM received_at)::bigint FROM pgbox.message"
+                        " WHERE mailbox_id IN (%d, %d) ORDER BY mailbox_id, uid" % (inbox, target))
+    eq(rows[1], rows[0])
+    eq((rows[2][0] == rows[0][0], rows[2][1]), (False, "1700000000"))
 
 
 @with_store

@@ -60,6 +60,8 @@ def test_create_with_identity(store):
     eq(identity(store, mailbox), (guid, "4000000000"))
     # UIDVALIDITY goes on from the highest
     eq(identity(store, store.create(account, "b"))[1], "4000000001")
+    # one near the end of the range doesn't use it up
+    eq(identity(store, store.create(account, "end", uidvalidity=4294967295))[1], "4294967295")
     refused("23505", store.db.sql, create_sql(account, "c", guid=guid))
     refused("23514", store.db.sql, create_sql(account, "c", uidvalidity=4294967296))
     refused("23514", store.db.sql, create_sql(account, "c", uidvalidity=0))

@@ -143,7 +143,7 @@ def test_pull(store):
     inbox = filled(store)
     first = store.pull(inbox)
     uidvalidity = store.db.value("SELECT uidvalidity FROM pgbox.mailbox WHERE mailbox_id = %d" % inbox)
-    eq(first[0], [["4", str(4 * STEP), "", "", "{%s,1,0,1,3}" % uidvalidity, ""]])
+    eq(first[0], [["4", str(4 * STEP), "", "", "{%s,1,0,1,3,0}" % uidvalidity, ""]])
     eq([row[:3] for row in first[1]], [[str(n), str((n + 1) * STEP), "0"] for n in (1, 2, 3)])
     level = store.modseq(inbox)
     eq([len(rows) for rows in store.pull(inbox, level).values()], [1, 0, 0, 0])

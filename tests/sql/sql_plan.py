@@ -81,6 +81,12 @@ def pulls(store, mailbox):
     used = buffers(store.db, pull % (mailbox, level))
     true(used < 60, "two changes read %d pages" % used)
     eq(len(store.pull(mailbox, level)[1]), 1)
+    # many tombstones, all of them old
+    store.expunge(mailbox, list(range(10000, 15000)))
+    level = store.modseq(mailbox)
+    store.store(mailbox, [19], add=1)
+    used = buffers(store.db, pull % (mailbox, level))
+    true(used < 60, "a change after many expunges reads %d pages" % used)
 
 
 def small_changes(store, mailbox):

@@ -283,7 +283,7 @@ def save_sql(mailbox, body, header=b"Subject: x\r\n\r\n", token=None, uid=0, fla
 
 def append_sql(mailbox, *messages, token=None, min_modseq=0):
     """Call of message_append; a message is a dict: content, or source (mailbox,
-    uid) and move; uid, flags, keywords."""
+    uid) and move; uid, guid, received, flags, keywords."""
     def column(kind, function):
         return array([function(m) for m in messages], kind)
     return "SELECT prev_modseq, modseq, uids FROM pgbox.message_append(%s)" % ", ".join([
@@ -294,7 +294,7 @@ def append_sql(mailbox, *messages, token=None, min_modseq=0):
         column("bigint", lambda m: m.get("source", (None, None))[0]),
         column("bigint", lambda m: m.get("source", (None, None))[1]),
         column("boolean", lambda m: m.get("move", False)),
-        column("bigint", lambda m: 1700000000), column("bigint", lambda m: 1700000001),
+        column("bigint", lambda m: m.get("received", 1700000000)), column("bigint", lambda m: 1700000001),
         column("smallint", lambda m: m.get("flags", 0)),
         column("text", lambda m: m.get("keywords", "")),
         column("text", lambda m: m.get("uidl")), column("bigint", lambda m: m.get("order"))])
