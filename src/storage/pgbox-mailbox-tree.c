@@ -33,6 +33,21 @@ static int mailbox_peek(struct mailbox *box, struct pgbox_mailbox_row *row_r)
 	return ret > 0 && row_r->selectable ? 1 : 0;
 }
 
+/* The same for a mailbox that isn't opened, if it should exist. Returns 0 if
+   opening it would create it. */
+static int mailbox_peek_existing(struct mailbox *box,
+				 struct pgbox_mailbox_row *row_r)
+{
+	int ret = mailbox_peek(box, row_r);
+
+	if (ret == 0 && !mailbox_is_autocreated(box)) {
+		mail_storage_set_error(box->storage, MAIL_ERROR_NOTFOUND,
+			T_MAIL_ERR_MAILBOX_NOT_FOUND(box->vname));
+		return -1;
+	}
+	return ret;
+}
+
 int pgbox_mailbox_exists(struct mailbox *box, bool auto_boxes,
 			 enum mailbox_existence *existence_r)
 {
@@ -346,12 +361,11 @@ int pgbox_mailbox_get_status(struct mailbox *box,
 	if (!box->opened && items != 0 &&
 	    (items & ENUM_NEGATE(PGBOX_STATUS_OF_ROW)) == 0 &&
 	    !mailbox_must_open(box))
-		ret = mailbox_peek(box, &row);
+		ret = mailbox_peek_existing(box, &row);
 	if (ret < 0)
 		return -1;
 	if (ret == 0) {
-		/* opens it if need be; if it doesn't exist that fails, or
-		   creates it */
+		/* opens it if need be */
 		return index_storage_get_status(box, items, status_r);
 	}
 	mailbox_row_get_status(&row, status_r);
@@ -379,16 +393,19 @@ int pgbox_mailbox_get_metadata(struct mailbox *box,
 	if (!box->opened && mailbox_must_open(box) &&
 	    mailbox_open_synced(box) < 0)
 		return -1;
-	if ((items & MAILBOX_METADATA_VIRTUAL_SIZE) != 0 ||
-	    (!box->opened && (items & MAILBOX_METADATA_GUID) != 0)) {
-		if ((ret = mailbox_peek(box, &row)) < 0)
+	if (!box->opened && (items & (MAILBOX_METADATA_VIRTUAL_SIZE |
+				      MAILBOX_METADATA_GUID)) != 0) {
+		if ((ret = mailbox_peek_existing(box, &row)) < 0)
 			return -1;
 		if (ret == 0 && mailbox_open_synced(box) < 0)
 			return -1;
-	}
-	if (ret > 0 && box->opened && row.mailbox_id != mbox->mailbox_id) {
-		/* the name isn't this mailbox's any more */
-		ret = 0;
+	} else if ((items & MAILBOX_METADATA_VIRTUAL_SIZE) != 0) {
+		if ((ret = mailbox_peek(box, &row)) < 0)
+			return -1;
+		if (ret > 0 && row.mailbox_id != mbox->mailbox_id) {
+			/* the name isn't this mailbox's any more */
+			ret = 0;
+		}
 	}
 	if ((items & MAILBOX_METADATA_GUID) != 0) {
 		memcpy(metadata_r->guid, box->opened ? mbox->guid : row.guid,
