@@ -83,6 +83,11 @@ BEGIN
     ON CONFLICT ON CONSTRAINT mailbox_counter_pkey DO NOTHING;
   END IF;
   RETURN v_mailbox;
+EXCEPTION
+  WHEN unique_violation THEN
+    RAISE EXCEPTION 'there is a mailbox with GUID % already', p_guid USING ERRCODE = 'PB003';
+  WHEN check_violation THEN
+    RAISE EXCEPTION 'name or UIDVALIDITY of the mailbox is out of range' USING ERRCODE = 'PB008';
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_create(bigint, text, boolean, uuid, bigint, text) IS 'Make a mailbox, or a node of the tree that only holds children; NULL guid and uidvalidity: new ones. Returns its mailbox_id';
@@ -175,6 +180,8 @@ BEGIN
   IF p_old = 'INBOX' THEN
     PERFORM pgbox.mailbox_create(p_account, 'INBOX', true, NULL, NULL, NULL);
   END IF;
+EXCEPTION WHEN check_violation THEN
+  RAISE EXCEPTION 'the name of a mailbox would be too long' USING ERRCODE = 'PB008';
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_rename(bigint, text, text) IS 'Rename a mailbox with all below it; INBOX leaves an empty INBOX and its children behind';
@@ -197,6 +204,8 @@ BEGIN
     DELETE FROM pgbox.subscription AS s WHERE s.account_id = p_account AND s.name = p_name;
   END IF;
   RETURN FOUND;
+EXCEPTION WHEN check_violation THEN
+  RAISE EXCEPTION 'the name is too long' USING ERRCODE = 'PB008';
 END
 $$;
 COMMENT ON FUNCTION pgbox.subscription_set(bigint, text, boolean) IS 'Subscribe or unsubscribe a name; returns whether that changed anything';

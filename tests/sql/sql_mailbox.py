@@ -46,8 +46,8 @@ def test_odd_names(store):
 @with_store
 def test_bad_names(store):
     account = store.account()[1]
-    refused("23514", store.db.sql, create_sql(account, ""))
-    refused("23514", store.db.sql, create_sql(account, "x" * 4097))
+    refused("PB008", store.db.sql, create_sql(account, ""))
+    refused("PB008", store.db.sql, create_sql(account, "x" * 4097))
     store.create(account, "x" * 4096)
     refused("PB001", store.db.sql, create_sql(0, "x"))
 
@@ -62,9 +62,9 @@ def test_create_with_identity(store):
     eq(identity(store, store.create(account, "b"))[1], "4000000001")
     # one near the end of the range doesn't use it up
     eq(identity(store, store.create(account, "end", uidvalidity=4294967295))[1], "4294967295")
-    refused("23505", store.db.sql, create_sql(account, "c", guid=guid))
-    refused("23514", store.db.sql, create_sql(account, "c", uidvalidity=4294967296))
-    refused("23514", store.db.sql, create_sql(account, "c", uidvalidity=0))
+    refused("PB003", store.db.sql, create_sql(account, "c", guid=guid))
+    refused("PB008", store.db.sql, create_sql(account, "c", uidvalidity=4294967296))
+    refused("PB008", store.db.sql, create_sql(account, "c", uidvalidity=0))
     # the same name again: another mailbox, another UIDVALIDITY
     delete(store, account, "b")
     eq(identity(store, store.create(account, "b"))[1], "4000000002")
@@ -132,7 +132,7 @@ def test_rename_refused(store):
         store.create(account, name)
     for old, new, state in (("a", "a", "PB003"), ("a", "c", "PB003"), ("a", "c/d", "PB003"), ("a", "INBOX", "PB003"),
                             ("a", "a/x", "PB006"), ("a", "a/b/c", "PB006"), ("no", "new", "PB002"),
-                            ("a", "", "23514"), ("a", "x" * 4096, "23514")):
+                            ("a", "", "PB008"), ("a", "x" * 4096, "PB008")):
         refused(state, rename, store, account, old, new)
     eq(store.names(account), ["INBOX", "a", "a/b", "c/d"])
 
@@ -177,6 +177,7 @@ def test_subscriptions(store):
         eq(store.db.value(call % (account, quote(odd), True)), "t")
         eq(store.db.value(call % (account, quote(odd), True)), "f", "twice")
     eq(store.db.value(call % (account, "'nothing'", False)), "f")
+    refused("PB008", store.db.sql, call % (account, quote("x" * 4097), True))
     eq(store.db.value(call % (account, quote(ODD[0]), False)), "t")
     with open(os.path.join(SQL_DIR, "stmt", "mailbox-tree.sql")) as handle:
         store.db.sql("PREPARE tree(text) AS " + handle.read())
