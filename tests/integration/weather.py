@@ -398,8 +398,7 @@ def test_missing_setting(lab):
 def test_newer_schema(lab):
     """A schema from the future is refused with its number."""
     lab.cluster.psql("CREATE DATABASE future TEMPLATE template0", dbname="postgres")
-    proc.run([os.path.join(proc.ROOT, "sql", "pgbox-schema"), "install", "--database",
-              lab.cluster.uri(dbname="future")])
+    lab.cluster.schema_tool("install", dbname="future")
     lab.cluster.psql("INSERT INTO pgbox.schema_version (version, name, sha256) "
                      "VALUES (999, '0999-future', 'x')", dbname="future")
     complaint(lab, "future", "999|newer",
@@ -410,8 +409,7 @@ def test_newer_schema(lab):
 def test_permission_denied(lab):
     """A grant that was taken away."""
     lab.cluster.psql("CREATE DATABASE denied TEMPLATE template0", dbname="postgres")
-    proc.run([os.path.join(proc.ROOT, "sql", "pgbox-schema"), "install", "--database",
-              lab.cluster.uri(dbname="denied")])
+    lab.cluster.schema_tool("install", dbname="denied")
     lab.cluster.psql("REVOKE USAGE ON SCHEMA pgbox FROM pgbox_dovecot", dbname="denied")
     complaint(lab, "denied", "permission denied",
               database=lab.cluster.uri("pgbox_dovecot", "denied"))

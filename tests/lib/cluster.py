@@ -144,11 +144,16 @@ class Cluster:
         os.chmod(secret, 0o644)
         self.schema_tool("install", "--dovecot-password-file", secret)
 
-    def schema_tool(self, verb, *args, check=True):
-        """Run sql/pgbox-schema against this cluster."""
-        tool = os.path.join(proc.ROOT, "sql", "pgbox-schema")
+    def schema_tool(self, verb, *args, check=True, dbname="pgbox"):
+        """Run pgbox-schema against this cluster.
+
+        It is a copy of sql/ as it was at first: `verify` compares the database
+        with the files, and somebody may be working on those."""
+        tool = os.path.join(self.dir, "sql", "pgbox-schema")
+        if not os.path.exists(tool):
+            shutil.copytree(os.path.join(proc.ROOT, "sql"), os.path.dirname(tool))
         env = dict(os.environ, PATH=self._bin + ":" + os.environ.get("PATH", ""))
-        return proc.run([tool, verb, "--database", self.uri()] + list(args),
+        return proc.run([tool, verb, "--database", self.uri(dbname=dbname)] + list(args),
                         env=env, check=check)
 
     def verify(self):

@@ -53,15 +53,9 @@ sendmail_path = %(dir)s/sendmail
 lda_mailbox_autocreate = no
 quota_full_tempfail = no
 import_environment = $import_environment %(environment)s
-passdb {
-  driver = static
-  args = password=pw
-}
-userdb {
-  driver = passwd-file
-  args = username_format=%%u %(dir)s/users
-  default_fields = uid=%(mail_user)s gid=%(mail_group)s home=%(dir)s/mail/%%u
-}
+mail_uid = %(mail_user)s
+mail_gid = %(mail_group)s
+%(auth)s
 namespace inbox {
   inbox = yes
   separator = %(separator)s
@@ -108,10 +102,9 @@ service lmtp {
 }
 service anvil {
   chroot =
-}
-service auth {
-  unix_listener auth-userdb {
-    mode = 0666
+  # No growing delay after failed logins, all come from one address.
+  unix_listener anvil-auth-penalty {
+    mode = 0
   }
 }
 service stats {
@@ -139,6 +132,22 @@ plugin {
   sieve = file:~/sieve;active=~/.dovecot.sieve
   sieve_extensions = +imap4flags +vacation
   sieve_vacation_send_from_recipient = yes
+}
+"""
+# Anybody's password is `pw`; who there is stands in a file.
+AUTH = """
+passdb {
+  driver = static
+  args = password=pw
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%%u %(dir)s/users
+}
+service auth {
+  unix_listener auth-userdb {
+    mode = 0666
+  }
 }
 """
 PGBOX = """
@@ -171,7 +180,7 @@ class Node:
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload=""):
+                 preload="", auth=AUTH):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
@@ -184,6 +193,7 @@ class Node:
         self._plugins = plugins + (" pgbox" if storage == "pgbox" else "")
         self._extra = extra
         self._preload = preload
+        self._auth = auth
         self._expected = []
         self._log_seen = 0
         self._pick_users()
@@ -233,7 +243,7 @@ class Node:
 
     def _config(self):
         values = {
-            "dir": self.dir, "internal": self._internal, "login": self._login,
+            "dir": self.dir, "auth": self._auth % {"dir": self.dir}, "internal": self._internal, "login": self._login,
             "internal_group": proc.group_of(self._internal),
             "mail_user": self.mail_user, "mail_group": proc.group_of(self.mail_user),
             "location": "%s:~/%s" % (self.storage, self.storage),
@@ -353,9 +363,10 @@ class Node:
                             timeout=timeout or (120 if self.valgrind else 30))
         return client.login(user) if user else client
 
-    def lmtp(self):
+    def lmtp(self, timeout=None):
         """An LMTP connection."""
-        return LmtpClient(self.ports["lmtp"], timeout=120 if self.valgrind else 30)
+        return LmtpClient(self.ports["lmtp"],
+                          timeout=timeout or (120 if self.valgrind else 30))
 
     def doveadm(self, *args, user=None, data=None, check=True, timeout=120, flags=()):
         """Run doveadm [flags] COMMAND [-u user] args; return CompletedProcess."""
