@@ -166,8 +166,8 @@ static void list_set_no_account(struct pgbox_mailbox_list *list)
 	struct pgbox_error error;
 
 	pgbox_error_set(&error, PGBOX_ERROR_RULE,
-			"there is no account \"%s\" - create it with "
-			"SELECT pgbox.account_create()", list->account);
+			"there is no account \"%s\"; the SQL function "
+			"pgbox.account_create() makes it", list->account);
 	error.stmt = "finding the account";
 	i_strocpy(error.sqlstate, "PB001", sizeof(error.sqlstate));
 	pgbox_list_set_error(&list->list, &error);

@@ -29,6 +29,7 @@ struct pgbox_tree {
 	HASH_TABLE(const char *, struct pgbox_tree_node *) by_name;
 };
 
+/* Each reference is given back with pgbox_tree_unref(). */
 void pgbox_tree_ref(struct pgbox_tree *tree);
 /* Sets *tree to NULL. */
 void pgbox_tree_unref(struct pgbox_tree **tree);
