@@ -327,10 +327,10 @@ BEGIN
      GROUP BY s.id
      ORDER BY s.id
   LOOP
-    -- moving within one mailbox: the copies have this modseq already
+    -- a modseq of its own, within one mailbox too: whoever has seen that of
+    -- the copies still has the expunge before him
     PERFORM pgbox.message_bury(v_source.id, v_source.uids,
-                               CASE WHEN v_source.id = p_mailbox THEN modseq
-                                    ELSE (pgbox.mailbox_lock(v_source.id)).highest_modseq + pgbox.modseq_step() END,
+                               (pgbox.mailbox_lock(v_source.id)).highest_modseq + pgbox.modseq_step(),
                                p_reason, p_mailbox);
   END LOOP;
 

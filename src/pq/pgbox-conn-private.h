@@ -203,15 +203,16 @@ int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 /* Queue the end of a round trip and send all that is queued. */
 int pgbox_request_sync(struct pgbox_conn *conn,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
-/* Wait for the next row, or for the answer to the sync. A refused statement
-   is no error here: conn->request.error has it after the END. Returns -1 if
-   the link is unusable. The row belongs to the caller, *op_r is valid until
-   the next call. */
-int pgbox_request_read(struct pgbox_conn *conn, enum pgbox_answer *answer_r,
+/* Read the next row, or the answer to the sync. A refused statement is no
+   error here: conn->request.error has it after the END. Without wait it stops,
+   with END, where the answer hasn't arrived yet: the server keeps back answers
+   until it is asked to sync, and waiting for them before that would last for
+   ever. Returns -1 if the link is unusable. The row belongs to the caller,
+   *op_r is valid until the next call. */
+int pgbox_request_read(struct pgbox_conn *conn, bool wait,
+		       enum pgbox_answer *answer_r,
 		       const struct pgbox_op **op_r, PGresult **row_r,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
-/* Returns TRUE if an answer can be read without waiting. */
-bool pgbox_request_is_readable(struct pgbox_conn *conn);
 /* Throw away the state of the request. */
 void pgbox_request_clear(struct pgbox_conn *conn);
 

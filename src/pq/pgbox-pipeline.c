@@ -23,14 +23,16 @@ static void pipeline_row(struct pgbox_conn *conn, const struct pgbox_op *op,
 }
 
 /* Read the next answer. Returns 1 if there may be more, 0 if everything sent
-   has been answered, -1 if the link is unusable. */
-static int pipeline_read(struct pgbox_pipeline *pipeline, bool want_rows)
+   has been answered, or without wait if the answer hasn't come yet, -1 if the
+   link is unusable. */
+static int
+pipeline_read(struct pgbox_pipeline *pipeline, bool wait, bool want_rows)
 {
 	enum pgbox_answer answer;
 	const struct pgbox_op *op;
 	PGresult *row;
 
-	if (pgbox_request_read(pipeline->conn, &answer, &op, &row,
+	if (pgbox_request_read(pipeline->conn, wait, &answer, &op, &row,
 			       &pipeline->error) < 0) {
 		pipeline->dead = TRUE;
 		return -1;
@@ -76,7 +78,7 @@ static int pipeline_sync(struct pgbox_pipeline *pipeline, bool want_rows)
 		pipeline->dead = TRUE;
 		return -1;
 	}
-	while ((ret = pipeline_read(pipeline, want_rows)) > 0) ;
+	while ((ret = pipeline_read(pipeline, TRUE, want_rows)) > 0) ;
 	return ret;
 }
 
@@ -112,8 +114,7 @@ int pgbox_pipeline_send(struct pgbox_pipeline *pipeline, enum pgbox_stmt stmt,
 	    conn->request.unflushed_bytes == 0) {
 		/* It was flushed, so there's much to send: don't let answers
 		   pile up meanwhile. */
-		while (pgbox_request_is_readable(conn) &&
-		       pipeline_read(pipeline, TRUE) > 0) ;
+		while (pipeline_read(pipeline, FALSE, TRUE) > 0) ;
 	}
 	return pipeline_check(pipeline, error_r);
 }

@@ -197,10 +197,8 @@ int pgbox_request_sync(struct pgbox_conn *conn, struct pgbox_error *error_r)
 	return pgbox_link_flush(conn, error_r);
 }
 
-bool pgbox_request_is_readable(struct pgbox_conn *conn)
+static bool request_is_readable(struct pgbox_conn *conn)
 {
-	if (request_is_answered(conn))
-		return FALSE;
 	/* a failure shows when the result is read */
 	(void)PQconsumeInput(conn->pg);
 	return PQisBusy(conn->pg) == 0;
@@ -374,7 +372,8 @@ static int request_handle_end(struct pgbox_conn *conn,
 	return 0;
 }
 
-int pgbox_request_read(struct pgbox_conn *conn, enum pgbox_answer *answer_r,
+int pgbox_request_read(struct pgbox_conn *conn, bool wait,
+		       enum pgbox_answer *answer_r,
 		       const struct pgbox_op **op_r, PGresult **row_r,
 		       struct pgbox_error *error_r)
 {
@@ -383,6 +382,8 @@ int pgbox_request_read(struct pgbox_conn *conn, enum pgbox_answer *answer_r,
 	int ret = 0;
 
 	while (ret == 0 && !request_is_answered(conn)) {
+		if (!wait && !request_is_readable(conn))
+			break;
 		if (pgbox_link_wait_result(conn, error_r) < 0)
 			return -1;
 		res = PQgetResult(conn->pg);

@@ -13,7 +13,7 @@ static PGresult *result_read(struct pgbox_result *result)
 
 	if (result->finished)
 		return NULL;
-	if (pgbox_request_read(conn, &answer, &op, &row, &result->error) < 0)
+	if (pgbox_request_read(conn, TRUE, &answer, &op, &row, &result->error) < 0)
 		answer = PGBOX_ANSWER_END;
 	else if (answer == PGBOX_ANSWER_ROW)
 		return row;

@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "buffer.h"
 #include "mail-index-private.h"
 #include "mail-index-modseq.h"
 #include "mail-index-view-private.h"
@@ -9,9 +10,11 @@
 #include "mail-cache.h"
 #include "pgbox-index.h"
 
+#define PGBOX_INDEX_EXT_NAME "pgbox"
+
 void pgbox_index_register(struct pgbox_mailbox *mbox)
 {
-	mbox->ext_id = mail_index_ext_register(mbox->box.index, "pgbox",
+	mbox->ext_id = mail_index_ext_register(mbox->box.index, PGBOX_INDEX_EXT_NAME,
 		sizeof(struct pgbox_index_header), 0, 0);
 }
 
@@ -191,6 +194,81 @@ log_add_pins(struct mail_transaction_log_append_ctx *ctx, uint64_t modseq,
 	mail_transaction_log_append_add(ctx, MAIL_TRANSACTION_MODSEQ_UPDATE,
 					buf->data, buf->used);
 	buffer_free(&buf);
+}
+
+/* By name: a reset forgets the numbers of extensions. */
+static void
+log_add_ext_intro(struct mail_transaction_log_append_ctx *ctx,
+		  const char *name, uint32_t hdr_size, uint16_t record_size)
+{
+	const struct mail_transaction_ext_intro intro = {
+		.ext_id = (uint32_t)-1,
+		.hdr_size = hdr_size,
+		.record_size = record_size,
+		.record_align = record_size,
+		.flags = MAIL_TRANSACTION_EXT_INTRO_FLAG_NO_SHRINK,
+		.name_size = strlen(name),
+	};
+	buffer_t *buf = t_buffer_create(64);
+
+	buffer_append(buf, &intro, sizeof(intro));
+	buffer_append(buf, name, intro.name_size);
+	while (buf->used % sizeof(uint32_t) != 0)
+		buffer_append_c(buf, '\0');
+	mail_transaction_log_append_add(ctx, MAIL_TRANSACTION_EXT_INTRO,
+					buf->data, buf->used);
+}
+
+static void
+log_add_last_synced(struct mail_transaction_log_append_ctx *ctx,
+		    struct pgbox_mailbox *mbox, uint64_t last_synced)
+{
+	const struct pgbox_index_header hdr = {
+		.last_synced = last_synced,
+		.epoch = mbox->epoch,
+	};
+	const struct mail_transaction_ext_hdr_update update = {
+		.offset = 0,
+		.size = sizeof(hdr),
+	};
+	buffer_t *buf = t_buffer_create(64);
+
+	log_add_ext_intro(ctx, PGBOX_INDEX_EXT_NAME, sizeof(hdr), 0);
+	buffer_append(buf, &update, sizeof(update));
+	buffer_append(buf, &hdr, sizeof(hdr));
+	mail_transaction_log_append_add(ctx, MAIL_TRANSACTION_EXT_HDR_UPDATE,
+					buf->data, buf->used);
+}
+
+void pgbox_index_modseqs_add(buffer_t *modseqs, uint32_t uid, uint64_t modseq)
+{
+	/* struct mail_transaction_ext_rec_update with its data */
+	buffer_append(modseqs, &uid, sizeof(uid));
+	buffer_append(modseqs, &modseq, sizeof(modseq));
+}
+
+int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
+			     const buffer_t *modseqs)
+{
+	struct mail_index *index = lock->mbox->box.index;
+	struct mail_transaction_log_append_ctx *ctx;
+
+	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
+					      &ctx) < 0)
+		return -1;
+	ctx->new_highest_modseq = index->log->head->sync_highest_modseq;
+	T_BEGIN {
+		if (modseqs->used > 0) {
+			log_add_ext_intro(ctx, MAIL_INDEX_MODSEQ_EXT_NAME,
+				sizeof(struct mail_index_modseq_header),
+				sizeof(uint64_t));
+			mail_transaction_log_append_add(ctx,
+				MAIL_TRANSACTION_EXT_REC_UPDATE,
+				modseqs->data, modseqs->used);
+		}
+		log_add_last_synced(ctx, lock->mbox, target);
+	} T_END;
+	return mail_transaction_log_append_commit(&ctx);
 }
 
 int pgbox_index_log_changes(struct pgbox_index_lock *lock, uint64_t target,

@@ -52,11 +52,19 @@ void pgbox_index_update_header(struct pgbox_mailbox *mbox,
 /* Begin the transaction that makes an index from nothing at the database's
    modseq target. What clients may ask for below target is then answered by
    Dovecot's safe superset instead of by a log that doesn't know: the new log
-   begins just below it. The caller adds all messages and commits. */
+   begins just below it. The caller adds all messages, raises the highest
+   modseq to target, commits, and calls pgbox_index_reset_finish(). */
 struct mail_index_transaction *
 pgbox_index_reset_begin(struct pgbox_index_lock *lock,
 			struct mail_index_view *view,
 			uint64_t target, uint32_t uidvalidity);
+/* Note the modseq of a message of the new index, for _reset_finish(). */
+void pgbox_index_modseqs_add(buffer_t *modseqs, uint32_t uid, uint64_t modseq);
+/* Set the messages' own modseqs and last_synced. The modseqs lie below the new
+   log's beginning, and pinning only raises: they are written into the
+   extension's records. Returns -1 if writing failed. */
+int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
+			     const buffer_t *modseqs);
 
 /* Append to the locked log, as one write: expunges of the given UIDs, so that
    they count as the change target, then the modseq target for the messages

@@ -16,6 +16,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "buffer.h"
 #include "guid.h"
 #include "ioloop.h"
 #include "mail-index-modseq.h"
@@ -46,6 +47,8 @@ struct pgbox_sync_ctx {
 	uint64_t pin_max;
 	/* UIDs below are in the index or gone for good */
 	uint32_t next_uid;
+	/* the index is made from nothing: modseqs of the messages */
+	buffer_t *modseqs;
 	/* all messages come: what doesn't is expunged */
 	bool full;
 	uint32_t full_next_seq;
@@ -134,6 +137,10 @@ static void
 sync_pin(struct pgbox_sync_ctx *ctx, uint32_t seq,
 	 const struct pgbox_pull_row *row)
 {
+	if (ctx->modseqs != NULL) {
+		pgbox_index_modseqs_add(ctx->modseqs, row->uid, row->modseq);
+		return;
+	}
 	mail_index_update_modseq(ctx->trans, seq,
 				 I_MIN(row->modseq, ctx->pin_max));
 	if (row->modseq > ctx->pin_max && row->modseq <= ctx->target)
@@ -291,9 +298,16 @@ static int sync_write(struct pgbox_sync_ctx *ctx)
 			MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
 	}
 	mail_index_update_highest_modseq(ctx->trans, ctx->target);
-	pgbox_index_update_header(ctx->mbox, ctx->trans, ctx->target);
-	if (mail_index_transaction_commit(&ctx->trans) < 0)
-		return -1;
+	if (ctx->modseqs == NULL) {
+		pgbox_index_update_header(ctx->mbox, ctx->trans, ctx->target);
+		if (mail_index_transaction_commit(&ctx->trans) < 0)
+			return -1;
+	} else {
+		if (mail_index_transaction_commit(&ctx->trans) < 0 ||
+		    pgbox_index_reset_finish(ctx->lock, ctx->target,
+					     ctx->modseqs) < 0)
+			return -1;
+	}
 	ctx->lock->hdr.last_synced = ctx->target;
 	return 0;
 }
@@ -323,6 +337,7 @@ sync_ctx_init(struct pgbox_sync_ctx *ctx, struct pgbox_index_lock *lock,
 		ctx->trans = pgbox_index_reset_begin(lock, ctx->view,
 						     ctx->target,
 						     counters->uidvalidity);
+		ctx->modseqs = buffer_create_dynamic(default_pool, 1024);
 		ctx->next_uid = 1;
 	} else {
 		ctx->trans = mail_index_transaction_begin(ctx->view,
@@ -338,6 +353,7 @@ static void sync_ctx_deinit(struct pgbox_sync_ctx *ctx)
 	if (ctx->keywords != NULL)
 		mail_index_keywords_unref(&ctx->keywords);
 	mail_index_view_close(&ctx->view);
+	buffer_free(&ctx->modseqs);
 	array_free(&ctx->expunged_uids);
 	array_free(&ctx->target_uids);
 	array_free(&ctx->keyword_indexes);

@@ -73,6 +73,8 @@ upload_read_header(struct pgbox_upload *upload, struct pgbox_upload_mail *mail)
 {
 	struct message_size size;
 	const unsigned char *data;
+	unsigned char *header;
+	size_t data_size, pos = 0;
 	bool has_nuls;
 
 	i_stream_seek(mail->input, 0);
@@ -82,14 +84,18 @@ upload_read_header(struct pgbox_upload *upload, struct pgbox_upload_mail *mail)
 		size.physical_size <= PGBOX_UPLOAD_MAX_HEADER;
 	if (!mail->content.header_complete || size.physical_size == 0)
 		return 0;
+	header = p_malloc(upload->pool, size.physical_size);
 	i_stream_seek(mail->input, 0);
-	if (i_stream_read_bytes(mail->input, &data, NULL,
-				size.physical_size) <= 0)
-		return -1;
-	mail->content.header_size = size.physical_size;
-	mail->content.header = p_memdup(upload->pool, data,
-					size.physical_size);
-	return 0;
+	while (pos < size.physical_size &&
+	       i_stream_read_more(mail->input, &data, &data_size) > 0) {
+		data_size = I_MIN(data_size, size.physical_size - pos);
+		memcpy(header + pos, data, data_size);
+		pos += data_size;
+		i_stream_skip(mail->input, data_size);
+	}
+	mail->content.header_size = pos;
+	mail->content.header = header;
+	return pos < size.physical_size ? -1 : 0;
 }
 
 static int upload_read_body(struct pgbox_upload_mail *mail)
