@@ -372,6 +372,30 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 	} T_END;
 }
 
+unsigned int pgbox_changes_count_records(struct pgbox_transaction *pt)
+{
+	struct mail_index_transaction *itrans = pt->t.itrans;
+	const struct mail_index_transaction_keyword_update *kw;
+	unsigned int count = 0;
+
+	if (array_is_created(&itrans->appends))
+		count++;
+	if (array_is_created(&itrans->updates) &&
+	    array_count(&itrans->updates) > 0)
+		count++;
+	if (!array_is_created(&itrans->keyword_updates))
+		return count;
+	array_foreach(&itrans->keyword_updates, kw) {
+		if (array_is_created(&kw->add_seq) &&
+		    array_count(&kw->add_seq) > 0)
+			count++;
+		if (array_is_created(&kw->remove_seq) &&
+		    array_count(&kw->remove_seq) > 0)
+			count++;
+	}
+	return count;
+}
+
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt)
 {
 	if (array_is_created(&pt->t.itrans->expunges))

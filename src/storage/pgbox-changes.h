@@ -35,6 +35,9 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 				const struct pgbox_changes *changes,
 				const struct pgbox_change_result *result,
 				bool final_states);
+/* Number of log records, at most, that the transaction will write and that
+   count as a modseq each, expunges left out. */
+unsigned int pgbox_changes_count_records(struct pgbox_transaction *pt);
 /* Remove all expunges from the index transaction. */
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt);
 /* Give the messages that the transaction appends their UIDs, in order, and

@@ -264,6 +264,12 @@ commit_amend_transaction(struct pgbox_commit *commit,
 		expunges = FALSE;
 	}
 	if (commit->modseq != 0) {
+		/* Each record counts one. Raising the log before them makes
+		   lib-index remember about this modseq for the single flags
+		   (SEARCH MODSEQ "/flags/..."), too. If that fails, so will
+		   the transaction. */
+		(void)pgbox_index_log_raise(&commit->lock, commit->modseq -
+			pgbox_changes_count_records(pt) - (expunges ? 1 : 0));
 		/* an expunge record is written last and counts one itself */
 		mail_index_update_highest_modseq(itrans, expunges ?
 			commit->modseq - 1 : commit->modseq);

@@ -271,6 +271,19 @@ int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
 	return mail_transaction_log_append_commit(&ctx);
 }
 
+int pgbox_index_log_raise(struct pgbox_index_lock *lock, uint64_t modseq)
+{
+	struct mail_index *index = lock->mbox->box.index;
+	struct mail_transaction_log_append_ctx *ctx;
+
+	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
+					      &ctx) < 0)
+		return -1;
+	ctx->new_highest_modseq = index->log->head->sync_highest_modseq;
+	log_add_modseq(ctx, modseq);
+	return mail_transaction_log_append_commit(&ctx);
+}
+
 int pgbox_index_log_changes(struct pgbox_index_lock *lock, uint64_t target,
 			     const ARRAY_TYPE(seq_range) *expunged_uids,
 			     const ARRAY_TYPE(seq_range) *changed_uids)

@@ -66,6 +66,8 @@ void pgbox_index_modseqs_add(buffer_t *modseqs, uint32_t uid, uint64_t modseq);
 int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
 			     const buffer_t *modseqs);
 
+/* Raise the locked log's modseq. Returns -1 if writing failed. */
+int pgbox_index_log_raise(struct pgbox_index_lock *lock, uint64_t modseq);
 /* Append to the locked log, as one write: expunges of the given UIDs, so that
    they count as the change target, then the modseq target for the messages
    changed_uids, which the log may already hold at lower modseqs. Either may

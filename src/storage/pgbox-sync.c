@@ -606,7 +606,9 @@ static int sync_claim_recent(struct pgbox_mailbox *mbox)
 					 next_uid, &first_uid, &error);
 		if (ret < 0)
 			pgbox_mailbox_set_error(box, &error);
-		else if (mail_index_lookup_seq_range(view, first_uid, next_uid,
+		else if (first_uid < next_uid &&
+			 mail_index_lookup_seq_range(view, first_uid,
+						     next_uid - 1,
 						     &seq1, &seq2)) {
 			mailbox_recent_flags_set_seqs(box, view, seq1, seq2);
 		}
