@@ -1,6 +1,7 @@
 #ifndef PGBOX_DB_CHANGE_H
 #define PGBOX_DB_CHANGE_H
 
+#include "guid.h"
 #include "seq-range-array.h"
 
 struct pgbox_conn;

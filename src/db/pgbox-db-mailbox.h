@@ -1,6 +1,8 @@
 #ifndef PGBOX_DB_MAILBOX_H
 #define PGBOX_DB_MAILBOX_H
 
+#include "guid.h"
+
 struct pgbox_conn;
 struct pgbox_error;
 

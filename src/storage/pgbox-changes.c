@@ -8,7 +8,7 @@
 #include "mail-index-transaction-private.h"
 #include "pgbox-commit.h"
 #include "pgbox-upload.h"
-#include "pgbox-sync.h"
+#include "pgbox-apply.h"
 #include "pgbox-changes.h"
 
 #define PGBOX_FLAGS MAIL_FLAGS_NONRECENT
@@ -296,7 +296,7 @@ changes_set_final_state(struct pgbox_transaction *pt, uint32_t seq,
 	t_array_init(&indexes, 8);
 	for (i = 0; i < row->keywords_count; i++) {
 		number = array_idx(&result->keywords, row->keywords_idx + i);
-		if (pgbox_sync_keyword_index(mbox, *number, &idx))
+		if (pgbox_keyword_index(mbox, *number, &idx))
 			array_push_back(&indexes, &idx);
 	}
 	keywords = mail_index_keywords_create_from_indexes(

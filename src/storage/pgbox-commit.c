@@ -11,6 +11,7 @@
 #include "pgbox-storage-error.h"
 #include "pgbox-upload.h"
 #include "pgbox-changes.h"
+#include "pgbox-apply.h"
 #include "pgbox-sync.h"
 #include "pgbox-commit.h"
 

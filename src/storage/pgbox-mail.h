@@ -42,10 +42,27 @@ struct pgbox_mail {
 #define PGBOX_MAIL(s) \
 	(container_of(s, struct pgbox_mail, imail.mail.mail))
 
+/* mailbox vfunc */
 struct mail *
 pgbox_mail_alloc(struct mailbox_transaction_context *t,
 		 enum mail_fetch_field wanted_fields,
 		 struct mailbox_header_lookup_ctx *wanted_headers);
+
+/* Returns what the transaction is about to add under this mail, whose bytes are
+   in the spool or, for a copy, those of its source. NULL if there is none. */
+struct pgbox_upload_mail *pgbox_mail_get_saving(struct mail *mail);
+/* Make sure that the mail's row is there, if the caller may wait for it.
+   Returns 0; -1 as pgbox_fetch(), or if the caller mustn't wait. */
+int pgbox_mail_need_row(struct mail *mail);
+
+/* mail vfunc (pgbox-mail-stream.c) */
+int pgbox_mail_get_stream(struct mail *mail, bool get_body,
+			  struct message_size *hdr_size,
+			  struct message_size *body_size,
+			  struct istream **stream_r);
+/* mail vfunc (pgbox-mail-special.c) */
+int pgbox_mail_get_special(struct mail *mail, enum mail_fetch_field field,
+			   const char **value_r);
 
 /* Queue a mail: the next fetch of this mailbox brings it along. */
 void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what);

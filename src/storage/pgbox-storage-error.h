@@ -10,7 +10,6 @@ struct pgbox_error;
 /* The only places where an error of the database becomes an error of the
    client. They log what an administrator can act on (outages are logged by the
    connection, once) and hide hosts, roles and SQL from the client. */
-
 void pgbox_mailbox_set_error(struct mailbox *box,
 			     const struct pgbox_error *error);
 void pgbox_list_set_error(struct mailbox_list *list,

@@ -35,7 +35,9 @@ struct pgbox_upload {
 	struct pgbox_pipeline *pipeline;
 };
 
+/* Begin an upload with a token of its own. */
 struct pgbox_upload *pgbox_upload_init(void);
+/* Frees all, rolls back what wasn't committed. *upload becomes NULL. */
 void pgbox_upload_deinit(struct pgbox_upload **upload);
 
 /* Add a message; it is freed with the upload. Strings in append must be

@@ -1,0 +1,151 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "str.h"
+#include "guid.h"
+#include "imap-bodystructure.h"
+#include "pgbox-conn.h"
+#include "pgbox-upload.h"
+#include "pgbox-mail.h"
+
+/* Returns 1 if the stored structure has the field, 0 if not, -1 on error. */
+static int
+mail_get_structure(struct mail *_mail, enum mail_fetch_field field,
+		   const char **value_r)
+{
+	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
+	struct index_mail_data *data = &mail->imail.data;
+	const char *error;
+	string_t *str;
+
+	if (_mail->saving)
+		return 0;
+	if ((mail->have & PGBOX_FETCH_STRUCTURE) == 0) {
+		if (!mail_metadata_access_start(_mail) ||
+		    pgbox_fetch(mail, PGBOX_FETCH_STRUCTURE) < 0)
+			return -1;
+	}
+	switch (field) {
+	case MAIL_FETCH_IMAP_ENVELOPE:
+		*value_r = data->envelope;
+		break;
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+		*value_r = data->bodystructure;
+		break;
+	default:
+		i_assert(field == MAIL_FETCH_IMAP_BODY);
+		if (data->bodystructure == NULL)
+			return 0;
+		str = str_new(mail->imail.mail.data_pool, 128);
+		if (imap_body_parse_from_bodystructure(data->bodystructure,
+						       str, &error) < 0)
+			return 0;
+		data->body = str_c(str);
+		*value_r = data->body;
+		break;
+	}
+	return *value_r == NULL ? 0 : 1;
+}
+
+static bool
+mail_get_cached_structure(struct mail *_mail, enum mail_fetch_field field,
+			  const char **value_r)
+{
+	struct index_mail *mail = INDEX_MAIL(_mail);
+	string_t *str;
+
+	switch (field) {
+	case MAIL_FETCH_IMAP_BODY:
+		return index_mail_get_cached_body(mail, value_r);
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+		return index_mail_get_cached_bodystructure(mail, value_r);
+	default:
+		break;
+	}
+	if (mail->data.envelope == NULL) {
+		str = str_new(mail->mail.data_pool, 256);
+		if (index_mail_cache_lookup_field(mail, str,
+			mail->ibox->cache_fields[MAIL_CACHE_IMAP_ENVELOPE].idx) <= 0)
+			return FALSE;
+		mail->data.envelope = str_c(str);
+	}
+	*value_r = mail->data.envelope;
+	return TRUE;
+}
+
+static int
+mail_get_special_structure(struct mail *_mail, enum mail_fetch_field field,
+			   const char **value_r)
+{
+	int ret;
+
+	if (mail_get_cached_structure(_mail, field, value_r))
+		return 0;
+	ret = mail_get_structure(_mail, field, value_r);
+	if (ret != 0)
+		return ret < 0 ? -1 : 0;
+	/* saved without it: parse the message */
+	return index_mail_get_special(_mail, field, value_r);
+}
+
+static int
+mail_get_special_row(struct mail *_mail, enum mail_fetch_field field,
+		     const char **value_r)
+{
+	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
+	pool_t pool = mail->imail.mail.data_pool;
+
+	if (_mail->saving) {
+		struct pgbox_upload_mail *saving = pgbox_mail_get_saving(_mail);
+
+		*value_r = field != MAIL_FETCH_GUID || saving == NULL ||
+			saving->input == NULL ? "" :
+			p_strdup(pool, guid_128_to_string(saving->append.guid));
+		return 0;
+	}
+	if (field == MAIL_FETCH_GUID && mail->imail.data.guid != NULL) {
+		*value_r = mail->imail.data.guid;
+		return 0;
+	}
+	if (pgbox_mail_need_row(_mail) < 0)
+		return -1;
+	switch (field) {
+	case MAIL_FETCH_GUID:
+		*value_r = mail->imail.data.guid;
+		break;
+	case MAIL_FETCH_UIDL_BACKEND:
+		*value_r = mail->row.pop3_uidl == NULL ? "" :
+			mail->row.pop3_uidl;
+		break;
+	case MAIL_FETCH_POP3_ORDER:
+		*value_r = mail->row.pop3_order == 0 ? "" :
+			p_strdup_printf(pool, "%u", mail->row.pop3_order);
+		break;
+	default:
+		/* messages with the same content share it */
+		*value_r = p_strdup_printf(pool, "%"PRId64,
+					   mail->row.content_id);
+		break;
+	}
+	return 0;
+}
+
+int pgbox_mail_get_special(struct mail *_mail, enum mail_fetch_field field,
+			   const char **value_r)
+{
+	switch (field) {
+	case MAIL_FETCH_IMAP_BODY:
+	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+	case MAIL_FETCH_IMAP_ENVELOPE:
+		return mail_get_special_structure(_mail, field, value_r);
+	case MAIL_FETCH_GUID:
+	case MAIL_FETCH_UIDL_BACKEND:
+	case MAIL_FETCH_POP3_ORDER:
+	case MAIL_FETCH_REFCOUNT_ID:
+	case MAIL_FETCH_STORAGE_ID:
+		return mail_get_special_row(_mail, field, value_r);
+	default:
+		return index_mail_get_special(_mail, field, value_r);
+	}
+}
