@@ -46,6 +46,20 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.uidvalidity_next(bigint) IS 'A UIDVALIDITY that no mailbox of the account ever had';
 
+CREATE OR REPLACE FUNCTION pgbox.mailbox_add_parents(p_account bigint, p_name text)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  INSERT INTO pgbox.mailbox (account_id, name)
+  SELECT p_account, array_to_string(n.levels[1:i], '/')
+    FROM (SELECT string_to_array(p_name, '/') AS levels) AS n
+   CROSS JOIN LATERAL generate_series(1, cardinality(n.levels) - 1) AS i
+   WHERE n.levels[1] <> ''
+  ON CONFLICT (account_id, name) WHERE deleted_at IS NULL DO NOTHING
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_add_parents(bigint, text) IS 'Make nodes of the names above a mailbox where there are none (RFC 3501 6.3.3); they stay when it goes';
+
 CREATE OR REPLACE FUNCTION pgbox.mailbox_create(
   p_account bigint, p_name text, p_selectable boolean,
   p_guid uuid, p_uidvalidity bigint, p_special_use text)
@@ -65,6 +79,7 @@ BEGIN
     RAISE EXCEPTION 'mailbox "%" exists already', p_name USING ERRCODE = 'PB003';
   END IF;
   IF v_mailbox IS NULL THEN
+    PERFORM pgbox.mailbox_add_parents(p_account, p_name);
     INSERT INTO pgbox.mailbox (account_id, name, special_use)
     VALUES (p_account, p_name, p_special_use)
     RETURNING mailbox_id INTO v_mailbox;
@@ -91,6 +106,24 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_create(bigint, text, boolean, uuid, bigint, text) IS 'Make a mailbox, or a node of the tree that only holds children; NULL guid and uidvalidity: new ones. Returns its mailbox_id';
+
+-- What Dovecot keeps for the server as a whole hangs on INBOX and stays there.
+CREATE OR REPLACE FUNCTION pgbox.inbox_remake(p_account bigint, p_old bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_mailbox bigint;
+BEGIN
+  v_mailbox := pgbox.mailbox_create(p_account, 'INBOX', true, NULL, NULL, NULL);
+  UPDATE pgbox.mailbox_attribute AS a
+     SET mailbox_id = v_mailbox
+   WHERE a.mailbox_id = p_old
+     AND starts_with(a.key, 'vendor/vendor.dovecot/pvt/server/');
+END
+$$;
+COMMENT ON FUNCTION pgbox.inbox_remake(bigint, bigint) IS 'Make an empty INBOX in place of the old one, which was renamed or deleted: every account has one';
 
 CREATE OR REPLACE FUNCTION pgbox.mailbox_has_children(p_account bigint, p_name text)
 RETURNS boolean
@@ -124,9 +157,8 @@ BEGIN
     RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
   END IF;
   IF v_name = 'INBOX' THEN
-    RAISE EXCEPTION 'INBOX can''t be deleted' USING ERRCODE = 'PB006';
-  END IF;
-  IF pgbox.mailbox_has_children(p_account, v_name) THEN
+    PERFORM pgbox.inbox_remake(p_account, p_mailbox);
+  ELSIF pgbox.mailbox_has_children(p_account, v_name) THEN
     INSERT INTO pgbox.mailbox (account_id, name) VALUES (p_account, v_name);
   END IF;
 END
@@ -165,6 +197,7 @@ BEGIN
      OR pgbox.mailbox_has_children(p_account, p_new) THEN
     RAISE EXCEPTION 'mailbox "%" exists already', p_new USING ERRCODE = 'PB003';
   END IF;
+  PERFORM pgbox.mailbox_add_parents(p_account, p_new);
   -- RFC 3501 6.3.5: renaming INBOX moves its messages and leaves its children
   IF p_old <> 'INBOX' AND starts_with(p_new, p_old || '/') THEN
     RAISE EXCEPTION 'a mailbox can''t move below itself' USING ERRCODE = 'PB006';
@@ -178,7 +211,9 @@ BEGIN
     RAISE EXCEPTION 'there is no mailbox "%"', p_old USING ERRCODE = 'PB002';
   END IF;
   IF p_old = 'INBOX' THEN
-    PERFORM pgbox.mailbox_create(p_account, 'INBOX', true, NULL, NULL, NULL);
+    PERFORM pgbox.inbox_remake(p_account, m.mailbox_id)
+       FROM pgbox.mailbox AS m
+      WHERE m.account_id = p_account AND m.name = p_new AND m.deleted_at IS NULL;
   END IF;
 EXCEPTION WHEN check_violation THEN
   RAISE EXCEPTION 'the name of a mailbox would be too long' USING ERRCODE = 'PB008';

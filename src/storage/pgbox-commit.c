@@ -9,6 +9,7 @@
 #include "pgbox-conn.h"
 #include "pgbox-query.h"
 #include "pgbox-storage-error.h"
+#include "pgbox-list.h"
 #include "pgbox-upload.h"
 #include "pgbox-changes.h"
 #include "pgbox-apply.h"
@@ -370,6 +371,7 @@ commit_locked(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 		ret = commit_changes(commit->mbox, changes, commit_reason(pt),
 				     &results, &error);
 	}
+	pgbox_list_invalidate(PGBOX_LIST(commit->mbox->box.list));
 	if (ret < 0)
 		pgbox_mailbox_set_error(&commit->mbox->box, &error);
 	else

@@ -50,14 +50,10 @@ static int mailbox_find(struct pgbox_mailbox *mbox)
 		mail_storage_copy_list_error(box->storage, box->list);
 		return -1;
 	}
-	if (ret == 0) {
+	if (ret == 0 || !row.selectable) {
+		/* a node is none: so it is deleted as one, and autocreated */
 		mail_storage_set_error(box->storage, MAIL_ERROR_NOTFOUND,
 			T_MAIL_ERR_MAILBOX_NOT_FOUND(box->vname));
-		return -1;
-	}
-	if (!row.selectable) {
-		mail_storage_set_error(box->storage, MAIL_ERROR_NOTPOSSIBLE,
-				       "Mailbox isn't selectable");
 		return -1;
 	}
 	mbox->mailbox_id = row.mailbox_id;

@@ -40,7 +40,7 @@ def test_odd_names(store):
     for name in ODD:
         rename(store, account, name, "new/" + name)
     wanted = [base + tail for base in ("new/" + name for name in ODD) for tail in ("", "/child")]
-    eq(store.names(account), sorted(wanted + ["INBOX"], key=str.encode))
+    eq(store.names(account), sorted(wanted + ["INBOX", "[new]"], key=str.encode))
 
 
 @with_store
@@ -95,7 +95,12 @@ def test_nodes(store):
 @with_store
 def test_delete(store):
     _, account, inbox = store.account()
-    refused("PB006", store.db.sql, "SELECT pgbox.mailbox_delete(%d, %d)" % (account, inbox))
+    # every account has an INBOX: an empty one takes its place
+    store.save(inbox)
+    delete(store, account, "INBOX")
+    fresh = store.mailbox(account, "INBOX")
+    true(fresh != inbox, "another INBOX")
+    eq(store.uids(fresh), [])
     mailbox = store.create(account, "x")
     store.save(mailbox)
     delete(store, account, "x")
@@ -118,11 +123,11 @@ def test_rename_subtree(store):
         store.create(account, name)
     before = identity(store, store.mailbox(account, "a/b/c"))
     rename(store, account, "a", "x/y")
-    eq(store.names(account), ["A", "INBOX", "a-", "a.b", "a0", "ab", "x/y", "x/y/b", "x/y/b/c"])
+    eq(store.names(account), ["A", "INBOX", "[x]", "a-", "a.b", "a0", "ab", "x/y", "x/y/b", "x/y/b/c"])
     eq(identity(store, store.mailbox(account, "x/y/b/c")), before)
-    # x exists only as the parent of others
+    # x was made for its children, and moves with them
     rename(store, account, "x", "z")
-    eq(store.names(account), ["A", "INBOX", "a-", "a.b", "a0", "ab", "z/y", "z/y/b", "z/y/b/c"])
+    eq(store.names(account), ["A", "INBOX", "[z]", "a-", "a.b", "a0", "ab", "z/y", "z/y/b", "z/y/b/c"])
 
 
 @with_store
@@ -134,7 +139,7 @@ def test_rename_refused(store):
                             ("a", "a/x", "PB006"), ("a", "a/b/c", "PB006"), ("no", "new", "PB002"),
                             ("a", "", "PB008"), ("a", "x" * 4096, "PB008")):
         refused(state, rename, store, account, old, new)
-    eq(store.names(account), ["INBOX", "a", "a/b", "c/d"])
+    eq(store.names(account), ["INBOX", "[c]", "a", "a/b", "c/d"])
 
 
 @with_store
@@ -144,14 +149,14 @@ def test_rename_inbox(store):
     store.save(inbox)
     before = identity(store, inbox)
     rename(store, account, "INBOX", "old/mail")
-    eq(store.names(account), ["INBOX", "INBOX/child", "old/mail"])
+    eq(store.names(account), ["INBOX", "INBOX/child", "[old]", "old/mail"])
     eq(store.mailbox(account, "old/mail"), inbox)
     eq(identity(store, inbox), before)
     fresh = store.mailbox(account, "INBOX")
     eq(store.uids(fresh), [])
     true(int(identity(store, fresh)[1]) > int(before[1]), "the new INBOX has a higher UIDVALIDITY")
     rename(store, account, "INBOX", "INBOX/old")
-    eq(store.names(account), ["INBOX", "INBOX/child", "INBOX/old", "old/mail"])
+    eq(store.names(account), ["INBOX", "INBOX/child", "INBOX/old", "[old]", "old/mail"])
 
 
 @with_store
