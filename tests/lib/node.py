@@ -116,7 +116,7 @@ service stats {
   }
 }
 protocol imap {
-  mail_plugins = $mail_plugins imap_quota imap_zlib
+  mail_plugins = $mail_plugins %(imap_plugins)s
   imap_metadata = yes
 }
 protocol lmtp {
@@ -247,7 +247,9 @@ class Node:
             "internal_group": proc.group_of(self._internal),
             "mail_user": self.mail_user, "mail_group": proc.group_of(self.mail_user),
             "location": "%s:~/%s" % (self.storage, self.storage),
-            "plugins": self._plugins, "separator": self.separator,
+            "plugins": self._plugins,
+            "imap_plugins": " ".join("imap_" + name for name in ("quota", "zlib")
+                                     if name in self._plugins.split()), "separator": self.separator,
             "vsz": "0" if self.valgrind or self._preload else "512M",
             "environment": "GDB=1" if self.valgrind or self._preload else "",
         }
