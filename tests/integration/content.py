@@ -6,6 +6,7 @@ that FETCH can say about it is compared item by item."""
 import glob
 import os
 import random
+import re
 import time
 
 import proc
@@ -70,6 +71,19 @@ SHAPES = {
     "only crs": HEAD + b"\r\n" + b"\r" * 10000,
 }
 
+def sdbox_loses(text):
+    """Whether sdbox itself forgets bytes of the text.
+
+    It stores LF for CRLF: a CR before a CRLF, or at the very end, is lost.
+    Such messages are compared with what was sent, not with sdbox."""
+    return b"\r\r\n" in text or text.endswith(b"\r")
+
+
+def shown(text):
+    """A message as IMAP shows it: each lone LF as CRLF, all else untouched."""
+    return re.sub(rb"(?<!\r)\n", b"\r\n", text)
+
+
 NUL_SHAPES = {
     "nul in body": HEAD + b"\r\na\0b\r\n",
     "nul in header": b"Subject: a\0b\r\n\r\nbody\r\n",
@@ -125,8 +139,21 @@ def compare_line(sides, line, what):
     for seq in wanted[1]:
         eq(set(got[1][seq]), set(wanted[1][seq]), what)
         for key in wanted[1][seq]:
-            eq(got[1][seq][key], wanted[1][seq][key], "%s: %s" % (what, key))
+            eq(trimmed(key, got[1][seq][key]), trimmed(key, wanted[1][seq][key]),
+               "%s: %s" % (what, key))
     return True
+
+
+def trimmed(key, value):
+    """A BODY or BODYSTRUCTURE without blanks around its strings.
+
+    Dovecot's parser leaves a blank before the value of a header line of
+    several KB or not, depending on how the stream cuts the line."""
+    if key not in ("BODY", "BODYSTRUCTURE"):
+        return value
+    if isinstance(value, list):
+        return [trimmed(key, item) for item in value]
+    return value.strip() if value else value
 
 
 def compare(sides, labels, items=ITEMS):
@@ -141,6 +168,7 @@ def compare(sides, labels, items=ITEMS):
 
 def check_append(lab, shapes, literal=Lit):
     """APPEND all shapes to both sides and compare, cold and warm."""
+    shapes = {name: text for name, text in shapes.items() if not sdbox_loses(text)}
     sides = pair(lab)
     for side in sides:
         for message in shapes.values():
@@ -183,6 +211,20 @@ def test_shapes_byte_exact(lab):
         eq(int(got["RFC822.SIZE"]), len(message))
 
 
+@only("pgbox")
+@timeout(120)
+def test_every_cr_is_kept(lab):
+    """Also where sdbox would lose one: all shapes and all damaged messages."""
+    c = lab.imap()
+    texts = list(SHAPES.values()) + [nasty(seed) or b"x" for seed in range(400)]
+    multiappend(c, "INBOX", texts)
+    c.ok("SELECT INBOX")
+    for seq, text in enumerate(texts, 1):
+        got = c.ok("FETCH %d (RFC822.SIZE BODY.PEEK[])" % seq).fetches()[seq]
+        true(got["BODY[]"] == shown(text), "message %d: %r" % (seq, text[:80]))
+        eq(int(got["RFC822.SIZE"]), len(shown(text)))
+
+
 @timeout(120)
 def test_corpus(lab):
     """The repository's corpus of real-world shapes."""
@@ -203,6 +245,8 @@ def test_corpus(lab):
 def test_nasty(lab):
     """400 damaged messages of fixed seeds."""
     shapes = {"seed %d" % seed: nasty(seed) or b"x" for seed in range(400)}
+    shapes = {name: text for name, text in shapes.items() if not sdbox_loses(text)}
+    true(len(shapes) > 300, "most of them are compared")
     sides = pair(lab)
     for side in sides:
         multiappend(side.client, "INBOX", list(shapes.values()))
@@ -213,7 +257,7 @@ def test_nasty(lab):
 def test_random_partials(lab):
     """Random <offset.length> of all shapes, in random order."""
     sides = pair(lab)
-    shapes = list(SHAPES.values())
+    shapes = [text for text in SHAPES.values() if not sdbox_loses(text)]
     for side in sides:
         multiappend(side.client, "INBOX", shapes)
         side.select()
@@ -238,8 +282,13 @@ def test_binary_against_oracle(lab):
         side.select()
     for seq in range(1, len(shapes) + 1):
         for part in ("1", "1.1", "1.2", "2", "3", "3.1", "3.2"):
-            line = "FETCH %d (BINARY.PEEK[%s] BINARY.SIZE[%s])" % (seq, part, part)
-            compare_line(sides, line, line)
+            compare_line(sides, "FETCH %d BINARY.PEEK[%s]" % (seq, part), part)
+            # sdbox counts the line ends of a multipart as LF; ours are right.
+            got = sides[0].ask("FETCH %d (BINARY.PEEK[%s] BINARY.SIZE[%s])"
+                               % (seq, part, part))
+            if got[0] == "OK" and not lab.storage == "sdbox":
+                item = got[1][seq]
+                eq(int(item["BINARY.SIZE[%s]" % part]), len(item["BINARY[%s]" % part]), part)
 
 
 @timeout(120)
@@ -248,7 +297,7 @@ def test_lmtp_shapes(lab):
     oracle = lab.oracle()
     user = lab.user(lab.node(), oracle)
     shapes = {name: text for name, text in list(SHAPES.items()) + list(NUL_SHAPES.items())
-              if text.strip(b"\r\n ")}
+              if text.strip(b"\r\n ") and not sdbox_loses(text)}
     for node in (lab.node(), oracle):
         client = lab.lmtp(node)
         for text in shapes.values():
