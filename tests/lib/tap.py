@@ -52,7 +52,15 @@ def only(*storages):
 def eq(got, wanted, what=""):
     """Assert equality, and show both sides."""
     if got != wanted:
+        if isinstance(got, dict) and isinstance(wanted, dict):
+            got, wanted = only_different(got, wanted), only_different(wanted, got)
         raise AssertionError("%s\n   got: %s\nwanted: %s" % (what, show(got), show(wanted)))
+
+
+def only_different(one, other):
+    """The entries of a dictionary that the other doesn't have alike."""
+    return {key: value for key, value in one.items()
+            if key not in other or other[key] != value}
 
 
 def has(part, whole, what=""):
