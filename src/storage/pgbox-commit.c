@@ -487,5 +487,6 @@ void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
 			commit_notify_expunges(commit, view);
 		mail_index_view_close(&view);
 	}
+	pgbox_list_changed(PGBOX_LIST(commit->mbox->box.list));
 	commit_free(&commit);
 }

@@ -15,6 +15,7 @@
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"
 #include "pgbox-list-tree.h"
+#include "pgbox-list-notify.h"
 
 #define PGBOX_TEMP_PREFIX ".temp."
 
@@ -234,7 +235,7 @@ pgbox_list_set_subscribed(struct mailbox_list *_list, const char *name,
 				     &error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
-	pgbox_list_invalidate(list);
+	pgbox_list_changed(list);
 	return ret;
 }
 
@@ -256,7 +257,7 @@ pgbox_list_delete_mailbox(struct mailbox_list *_list, const char *name)
 	}
 	ret = pgbox_mailbox_delete(list->conn, list->account, row.mailbox_id,
 				   &error);
-	pgbox_list_invalidate(list);
+	pgbox_list_changed(list);
 	if (ret < 0) {
 		pgbox_list_set_error(_list, &error);
 		return -1;
@@ -279,7 +280,7 @@ static int pgbox_list_delete_dir(struct mailbox_list *_list, const char *name)
 					&error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
-	pgbox_list_invalidate(list);
+	pgbox_list_changed(list);
 	return ret;
 }
 
@@ -314,8 +315,8 @@ pgbox_list_rename_mailbox(struct mailbox_list *_oldlist, const char *oldname,
 				   &error);
 	if (ret < 0)
 		pgbox_list_set_error(_oldlist, &error);
-	pgbox_list_invalidate(oldlist);
-	pgbox_list_invalidate(newlist);
+	pgbox_list_changed(oldlist);
+	pgbox_list_changed(newlist);
 	return ret;
 }
 
@@ -350,5 +351,10 @@ struct mailbox_list pgbox_mailbox_list = {
 		.delete_dir = pgbox_list_delete_dir,
 		.delete_symlink = pgbox_list_delete_symlink,
 		.rename_mailbox = pgbox_list_rename_mailbox,
+		.notify_init = pgbox_list_notify_init,
+		.notify_next = pgbox_list_notify_next,
+		.notify_deinit = pgbox_list_notify_deinit,
+		.notify_wait = pgbox_list_notify_wait,
+		.notify_flush = pgbox_list_notify_flush,
 	},
 };

@@ -5,6 +5,7 @@
 #include "pgbox-db-mailbox.h"
 
 struct pgbox_tree;
+struct pgbox_list_watch;
 
 struct pgbox_mailbox_list {
 	struct mailbox_list list;
@@ -25,6 +26,9 @@ struct pgbox_mailbox_list {
 	pool_t found_pool;
 	struct pgbox_mailbox_row found;
 	struct timeval found_time;
+
+	/* NULL if nobody wants to hear of changes */
+	struct pgbox_list_watch *watch;
 };
 
 #define PGBOX_LIST(s) \
@@ -58,9 +62,12 @@ struct pgbox_conn *pgbox_list_get_conn(struct mailbox_list *list);
    it has no mailboxes. */
 int pgbox_list_refresh(struct pgbox_mailbox_list *list)
 	ATTR_WARN_UNUSED_RESULT;
-/* Forget what was read: something was changed, names or counters. Call after
-   each commit. Open iterators keep their tree. */
+/* Forget what was read. Open iterators keep their tree. */
 void pgbox_list_invalidate(struct pgbox_mailbox_list *list);
+/* Something was changed, names or counters, or may have been: forget what was
+   read, and wake this node's sessions that watch the account. Call after each
+   commit. No round trip. */
+void pgbox_list_changed(struct pgbox_mailbox_list *list);
 
 /* Look up a mailbox or node by storage name in the database: one round trip
    always. Strings of the row are allocated from the data stack. Returns 1 if

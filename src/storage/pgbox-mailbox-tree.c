@@ -94,7 +94,7 @@ int pgbox_mailbox_create_box(struct mailbox *box,
 				   update == NULL ? 0 : update->uid_validity,
 				   &error);
 	/* on failure as well: what exists already may be news to us */
-	pgbox_list_invalidate(list);
+	pgbox_list_changed(list);
 	if (ret < 0) {
 		pgbox_mailbox_set_error(box, &error);
 		return -1;
@@ -186,7 +186,7 @@ int pgbox_mailbox_update_box(struct mailbox *box,
 	if (mailbox_update_get_changes(update, &row, &changes)) {
 		ret = pgbox_mailbox_update(list->conn, list->account,
 					   mbox->mailbox_id, &changes, &error);
-		pgbox_list_invalidate(list);
+		pgbox_list_changed(list);
 		if (ret < 0) {
 			pgbox_mailbox_set_error(box, &error);
 			return -1;
@@ -301,7 +301,7 @@ int pgbox_mailbox_delete_box(struct mailbox *box)
 	guid_128_copy(guid, mbox->guid);
 	ret = pgbox_mailbox_delete(list->conn, list->account, mbox->mailbox_id,
 				   &error);
-	pgbox_list_invalidate(list);
+	pgbox_list_changed(list);
 	if (ret < 0) {
 		pgbox_mailbox_set_error(box, &error);
 		return -1;

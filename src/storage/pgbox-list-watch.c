@@ -1,0 +1,214 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+/* How sessions learn that they should look at an account again.
+
+   Each node has a file for each account that is or was watched here. Whoever
+   commits a change of the account on this node writes a byte into it, and the
+   watching sessions' inotify wakes them. Without the file nobody watches, and
+   a commit costs no more than not finding it. The file stays when the last
+   watcher is gone: a byte now and then is cheaper than to agree on who was the
+   last. It isn't read, and always the same byte is overwritten.
+
+   Changes from other nodes are found by looking now and then. The byte only
+   makes it quicker, therefore failures here don't matter much. */
+
+#include "lib.h"
+#include "llist.h"
+#include "ioloop.h"
+#include "time-util.h"
+#include "mail-user.h"
+#include "pgbox-list.h"
+#include "pgbox-list-watch.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define PGBOX_LIST_WATCH_FILE "pgbox.list.notify"
+/* The first change wakes at once, those that follow not sooner than this after
+   the last wake-up. */
+#define PGBOX_LIST_WATCH_PAUSE_MSECS 500
+
+struct pgbox_list_watch {
+	struct pgbox_mailbox_list *list;
+	struct pgbox_list_watcher *watchers;
+
+	/* not while to_wake is pending, nor where inotify doesn't work */
+	struct io *io;
+	struct timeout *to_poll, *to_wake;
+	struct timeval last_wake;
+};
+
+/* Returns FALSE if the node keeps nothing on disk. */
+static bool watch_get_path(struct mailbox_list *list, const char **path_r)
+{
+	const char *root;
+
+	if (!mailbox_list_get_root_path(list, MAILBOX_LIST_PATH_TYPE_INDEX,
+					&root) || *root == '\0')
+		return FALSE;
+	*path_r = t_strconcat(root, "/"PGBOX_LIST_WATCH_FILE, NULL);
+	return TRUE;
+}
+
+/*
+ * Telling
+ */
+
+static void watch_file_write(struct mailbox_list *list, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd == -1) {
+		/* ENOENT: nobody watches. EACCES: another user's sessions do,
+		   under another system user. */
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) {
+			e_warning(list->ns->user->event,
+				  "pgbox: open(%s) failed: %m", path);
+		}
+		return;
+	}
+	/* inotify shows modified contents, not times */
+	if (write(fd, "", 1) < 0) {
+		e_warning(list->ns->user->event,
+			  "pgbox: write(%s) failed: %m", path);
+	}
+	i_close_fd(&fd);
+}
+
+void pgbox_list_changed(struct pgbox_mailbox_list *list)
+{
+	const char *path;
+
+	pgbox_list_invalidate(list);
+	T_BEGIN {
+		if (watch_get_path(&list->list, &path))
+			watch_file_write(&list->list, path);
+	} T_END;
+}
+
+/*
+ * Watching
+ */
+
+static void watch_event(struct pgbox_list_watch *watch);
+
+static bool watch_file_create(struct mailbox_list *list, const char *path)
+{
+	const char *root;
+	int fd;
+
+	root = t_strdup_until(path, strrchr(path, '/'));
+	if (mailbox_list_mkdir_root(list, root,
+				    MAILBOX_LIST_PATH_TYPE_INDEX) < 0) {
+		/* logged already */
+		return FALSE;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd == -1) {
+		e_warning(list->ns->user->event,
+			  "pgbox: creat(%s) failed: %m", path);
+		return FALSE;
+	}
+	i_close_fd(&fd);
+	return TRUE;
+}
+
+/* Watch the file that has the name now: somebody may have removed the last
+   one, with the whole cache. */
+static void watch_listen(struct pgbox_list_watch *watch)
+{
+	struct mailbox_list *list = &watch->list->list;
+	const char *path;
+
+	io_remove(&watch->io);
+	if (!watch_get_path(list, &path))
+		return;
+	if (io_add_notify(path, watch_event, watch,
+			  &watch->io) == IO_NOTIFY_NOTFOUND &&
+	    watch_file_create(list, path))
+		(void)io_add_notify(path, watch_event, watch, &watch->io);
+}
+
+static void watch_wake(struct pgbox_list_watch *watch)
+{
+	struct pgbox_list_watcher *watcher, *next;
+
+	timeout_remove(&watch->to_wake);
+	timeout_reset(watch->to_poll);
+	/* before anybody looks, so that later changes wake us again */
+	T_BEGIN {
+		watch_listen(watch);
+	} T_END;
+	watch->last_wake = ioloop_timeval;
+	for (watcher = watch->watchers; watcher != NULL; watcher = next) {
+		next = watcher->next;
+		watcher->wake(watcher);
+	}
+}
+
+static void watch_event(struct pgbox_list_watch *watch)
+{
+	int passed_msecs;
+
+	/* more of them wouldn't tell more */
+	io_remove(&watch->io);
+	if (watch->to_wake != NULL)
+		return;
+	passed_msecs = timeval_diff_msecs(&ioloop_timeval, &watch->last_wake);
+	if (passed_msecs < 0 || passed_msecs > PGBOX_LIST_WATCH_PAUSE_MSECS)
+		passed_msecs = PGBOX_LIST_WATCH_PAUSE_MSECS;
+	watch->to_wake =
+		timeout_add_short(PGBOX_LIST_WATCH_PAUSE_MSECS - passed_msecs,
+				  watch_wake, watch);
+}
+
+static struct pgbox_list_watch *watch_init(struct pgbox_mailbox_list *list)
+{
+	struct pgbox_list_watch *watch = i_new(struct pgbox_list_watch, 1);
+
+	watch->list = list;
+	watch->to_poll = timeout_add(
+		list->list.mail_set->mailbox_idle_check_interval * 1000,
+		watch_wake, watch);
+	T_BEGIN {
+		watch_listen(watch);
+	} T_END;
+	return watch;
+}
+
+static void watch_deinit(struct pgbox_list_watch **_watch)
+{
+	struct pgbox_list_watch *watch = *_watch;
+
+	*_watch = NULL;
+	io_remove(&watch->io);
+	timeout_remove(&watch->to_poll);
+	timeout_remove(&watch->to_wake);
+	i_free(watch);
+}
+
+void pgbox_list_watch_add(struct pgbox_mailbox_list *list,
+			  struct pgbox_list_watcher *watcher)
+{
+	if (list->watch == NULL)
+		list->watch = watch_init(list);
+	DLLIST_PREPEND(&list->watch->watchers, watcher);
+}
+
+void pgbox_list_watch_remove(struct pgbox_mailbox_list *list,
+			     struct pgbox_list_watcher *watcher)
+{
+	DLLIST_REMOVE(&list->watch->watchers, watcher);
+	if (list->watch->watchers == NULL)
+		watch_deinit(&list->watch);
+}
+
+void pgbox_list_watch_wake(struct pgbox_mailbox_list *list)
+{
+	watch_wake(list->watch);
+}
+
+void pgbox_list_watch_wake_soon(struct pgbox_mailbox_list *list)
+{
+	watch_event(list->watch);
+}
