@@ -173,7 +173,7 @@ def test_index_deleted_open(lab):
 @only("pgbox")
 @timeout(120)
 def test_index_files_deleted_one_by_one(lab):
-    """Any single file of the index may go, or be cut, or be rubbish."""
+    """Any single file of the index may go, or be cut, or begin with rubbish."""
     user = lab.user()
     c = lived_in(lab, user)
     check(lab, c, user)
@@ -183,6 +183,10 @@ def test_index_files_deleted_one_by_one(lab):
         lab.node().expect_log("Error: ")
         damage(rng, lab.node().index_dir(user), turn % 3)
         c = lab.imap(user)
+        if turn % 3 > 0:
+            # Dovecot may refuse one SELECT while it marks a file as corrupted.
+            c.cmd("SELECT INBOX")
+            c = lab.imap(user)
         check(lab, c, user)
         c.ok("STORE 1 +FLAGS.SILENT (turn%d)" % turn)
         c.ok("APPEND INBOX ", Lit(simple(turn)))
@@ -191,7 +195,9 @@ def test_index_files_deleted_one_by_one(lab):
 
 
 def damage(rng, folder, how):
-    """Delete, cut or scribble over one file below the folder."""
+    """Delete one file below the folder, cut it, or scribble over its head.
+
+    Not over its middle: nothing could tell a wrong date in the cache file."""
     files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder)
                    for name in names)
     victim = rng.choice(files)
@@ -202,7 +208,6 @@ def damage(rng, folder, how):
         if how == 1:
             handle.truncate(os.path.getsize(victim) // 2)
         else:
-            handle.seek(os.path.getsize(victim) // 2)
             handle.write(bytes(rng.randrange(256) for _ in range(64)))
 
 
