@@ -179,12 +179,11 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	row.body_id = pgbox_result_int64(result, 8);
 	row.body_size = pgbox_result_int64(result, 9);
 	row.head = pgbox_result_bytea(result, 10, &row.head_bytes);
-	row.envelope = pgbox_result_bytea(result, 11, &row.envelope_bytes);
-	row.bodystructure = pgbox_result_bytea(result, 12,
+	row.bodystructure = pgbox_result_bytea(result, 11,
 					       &row.bodystructure_bytes);
-	row.content_id = pgbox_result_int64(result, 13);
-	row.pop3_uidl = pgbox_result_text(result, 14);
-	row.pop3_order = pgbox_db_result_uint32(result, 15);
+	row.content_id = pgbox_result_int64(result, 12);
+	row.pop3_uidl = pgbox_result_text(result, 13);
+	row.pop3_order = pgbox_db_result_uint32(result, 14);
 	fetch->last_uid = row.uid;
 	fetch->callback(&row, fetch->context);
 }

@@ -72,8 +72,8 @@ struct pgbox_fetched {
 	const unsigned char *head;
 	size_t head_bytes;
 	/* as header: not NUL-terminated; NULL if not stored */
-	const unsigned char *envelope, *bodystructure;
-	size_t envelope_bytes, bodystructure_bytes;
+	const unsigned char *bodystructure;
+	size_t bodystructure_bytes;
 	int64_t content_id;
 	/* NULL, 0: none */
 	const char *pop3_uidl;

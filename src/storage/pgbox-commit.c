@@ -483,8 +483,11 @@ void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
 			mail_index_sync_set_commit_result(
 				commit->lock.sync_ctx, result);
 		}
-		if (pgbox_index_unlock(&commit->lock, success) == 0 && success)
+		if (pgbox_index_unlock(&commit->lock, success) == 0 &&
+		    success) {
+			pgbox_sync_set_current(commit->mbox);
 			commit_notify_expunges(commit, view);
+		}
 		mail_index_view_close(&view);
 	}
 	pgbox_list_changed(PGBOX_LIST(commit->mbox->box.list));

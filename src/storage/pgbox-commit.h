@@ -16,6 +16,8 @@ struct pgbox_transaction {
 	/* messages (view sequences) whose keywords were replaced, not just
 	   added to or removed from */
 	ARRAY_TYPE(seq_range) keywords_replaced;
+	/* how often mails queued by a search were fetched (pgbox-fetch.c) */
+	unsigned int fetch_batches;
 	/* set to TRUE once saved messages are committed in the database: from
 	   then on the transaction can't fail any more. The struct itself is
 	   freed before this is looked at. */

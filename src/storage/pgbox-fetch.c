@@ -2,21 +2,24 @@
 
 /* Reading messages in batches. A search announces the mails it is about to
    return (mail_prefetch()); they are queued, and the first that is really
-   needed brings the others along in one statement. */
+   needed brings the others along in one statement. Searches announce no more
+   than mail_prefetch_count mails at a time. When a transaction comes back for
+   more, everything but bodies is read ahead, up to a thousand messages, and
+   waits in the mailbox. */
 
 #include "lib.h"
 #include "array.h"
 #include "buffer.h"
 #include "guid.h"
-#include "imap-bodystructure.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
 #include "pgbox-storage-error.h"
+#include "pgbox-commit.h"
 #include "pgbox-mail.h"
 
 /* A batch ends when it has this many bytes of headers and bodies. */
 #define PGBOX_FETCH_MAX_BYTES (2 * 1024 * 1024)
-/* Rows that are read ahead when one is wanted. */
+/* Messages that are read ahead. */
 #define PGBOX_FETCH_READ_AHEAD 1000
 
 struct fetch_ctx {
@@ -59,53 +62,18 @@ void pgbox_fetch_dequeue(struct pgbox_mail *mail)
 
 void pgbox_fetch_close(struct pgbox_mailbox *mbox)
 {
+	struct pgbox_row_ahead *ahead;
+
+	array_foreach_modifiable(&mbox->rows_ahead, ahead) {
+		buffer_free(&ahead->header);
+		buffer_free(&ahead->bodystructure);
+	}
 	array_clear(&mbox->rows_ahead);
 }
 
 /*
  * Filling a mail
  */
-
-static void
-fetch_fill_dates(struct pgbox_mail *mail, time_t received, time_t saved,
-		 uint64_t size, uint64_t virtual_size)
-{
-	struct index_mail_data *data = &mail->imail.data;
-
-	if (data->received_date == (time_t)-1)
-		data->received_date = received;
-	if (data->save_date == (time_t)-1)
-		data->save_date = saved;
-	data->physical_size = size;
-	data->virtual_size = virtual_size;
-	if (data->guid == NULL) {
-		data->guid = p_strdup(mail->imail.mail.data_pool,
-				      guid_128_to_string(mail->row.guid));
-	}
-	mail->have_row = TRUE;
-}
-
-static void
-fetch_fill_structure(struct pgbox_mail *mail, const struct pgbox_fetched *row)
-{
-	struct index_mail *imail = &mail->imail;
-	pool_t pool = imail->mail.data_pool;
-
-	if (row->envelope != NULL && imail->data.envelope == NULL) {
-		imail->data.envelope = p_strndup(pool, row->envelope,
-						 row->envelope_bytes);
-		index_mail_cache_add(imail, MAIL_CACHE_IMAP_ENVELOPE,
-				     row->envelope, row->envelope_bytes);
-	}
-	if (row->bodystructure != NULL && imail->data.bodystructure == NULL) {
-		imail->data.bodystructure =
-			p_strndup(pool, row->bodystructure,
-				  row->bodystructure_bytes);
-		index_mail_cache_add(imail, MAIL_CACHE_IMAP_BODYSTRUCTURE,
-				     row->bodystructure,
-				     row->bodystructure_bytes);
-	}
-}
 
 static void fetch_set_bytes(buffer_t **buf, const void *data, size_t size)
 {
@@ -116,78 +84,131 @@ static void fetch_set_bytes(buffer_t **buf, const void *data, size_t size)
 }
 
 static void
-fetch_fill(struct pgbox_mail *mail, const struct pgbox_fetched *row,
-	   enum pgbox_fetch_what what)
+fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 {
-	guid_128_copy(mail->row.guid, row->guid);
-	mail->row.content_id = row->content_id;
-	mail->row.body_id = row->body_id;
-	mail->row.body_size = row->body_size;
-	mail->row.header_size = row->header_size;
-	mail->row.pop3_uidl = p_strdup(mail->imail.mail.data_pool,
-				       row->pop3_uidl);
-	mail->row.pop3_order = row->pop3_order;
-	fetch_fill_dates(mail, row->received, row->saved,
-			 row->size, row->virtual_size);
+	struct index_mail_data *data = &mail->imail.data;
+	pool_t pool = mail->imail.mail.data_pool;
 
-	if ((what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0) {
-		fetch_set_bytes(&mail->header, row->header, row->header_bytes);
-		mail->have |= PGBOX_FETCH_HEADER;
-	}
-	if ((what & PGBOX_FETCH_BODY) != 0) {
-		fetch_set_bytes(&mail->head, row->head, row->head_bytes);
-		mail->have |= PGBOX_FETCH_BODY;
-	}
-	if ((what & PGBOX_FETCH_STRUCTURE) != 0) {
-		fetch_fill_structure(mail, row);
-		mail->have |= PGBOX_FETCH_STRUCTURE;
+	mail->row = *row;
+	mail->row.pop3_uidl = p_strdup(pool, row->pop3_uidl);
+	mail->have_row = TRUE;
+	if (data->received_date == (time_t)-1)
+		data->received_date = row->received;
+	if (data->save_date == (time_t)-1)
+		data->save_date = row->saved;
+	data->physical_size = row->size;
+	data->virtual_size = row->virtual_size;
+	if (data->guid == NULL) {
+		data->guid = p_strdup(pool,
+				      guid_128_to_string(mail->row.guid));
 	}
 }
 
 static void
-fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *row)
+fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
+			 size_t size)
+{
+	struct index_mail *imail = &mail->imail;
+
+	mail->have |= PGBOX_FETCH_STRUCTURE;
+	if (value == NULL || imail->data.bodystructure != NULL)
+		return;
+	imail->data.bodystructure = p_strndup(imail->mail.data_pool,
+					      value, size);
+	index_mail_cache_add(imail, MAIL_CACHE_IMAP_BODYSTRUCTURE,
+			     value, size);
+}
+
+static void
+fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
+{
+	i_zero(row_r);
+	guid_128_copy(row_r->guid, row->guid);
+	row_r->received = row->received;
+	row_r->saved = row->saved;
+	row_r->size = row->size;
+	row_r->virtual_size = row->virtual_size;
+	row_r->content_id = row->content_id;
+	row_r->body_id = row->body_id;
+	row_r->body_size = row->body_size;
+	row_r->header_size = row->header_size;
+	row_r->pop3_uidl = row->pop3_uidl;
+	row_r->pop3_order = row->pop3_order;
+}
+
+static void
+fetch_fill(struct pgbox_mail *mail, const struct pgbox_fetched *fetched,
+	   enum pgbox_fetch_what what)
+{
+	struct pgbox_mail_row row;
+
+	fetch_row_init(&row, fetched);
+	fetch_fill_row(mail, &row);
+	if ((what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0) {
+		fetch_set_bytes(&mail->header, fetched->header,
+				fetched->header_bytes);
+		mail->have |= PGBOX_FETCH_HEADER;
+	}
+	if ((what & PGBOX_FETCH_BODY) != 0) {
+		fetch_set_bytes(&mail->head, fetched->head,
+				fetched->head_bytes);
+		mail->have |= PGBOX_FETCH_BODY;
+	}
+	if ((what & PGBOX_FETCH_STRUCTURE) != 0) {
+		fetch_fill_bodystructure(mail, fetched->bodystructure,
+					 fetched->bodystructure_bytes);
+	}
+}
+
+static void
+fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 {
 	struct pgbox_row_ahead *ahead;
 
-	if (row->pop3_uidl != NULL || row->pop3_order != 0) {
+	if (fetched->pop3_uidl != NULL) {
 		/* rare, and not worth the memory */
 		return;
 	}
 	ahead = array_append_space(&ctx->mbox->rows_ahead);
-	ahead->uid = row->uid;
-	guid_128_copy(ahead->row.guid, row->guid);
-	ahead->row.content_id = row->content_id;
-	ahead->row.body_id = row->body_id;
-	ahead->row.body_size = row->body_size;
-	ahead->row.header_size = row->header_size;
-	ahead->received = row->received;
-	ahead->saved = row->saved;
-	ahead->size = row->size;
-	ahead->virtual_size = row->virtual_size;
+	ahead->uid = fetched->uid;
+	ahead->have = ctx->what;
+	fetch_row_init(&ahead->row, fetched);
+	if ((ctx->what & PGBOX_FETCH_HEADER) != 0) {
+		fetch_set_bytes(&ahead->header, fetched->header,
+				fetched->header_bytes);
+	}
+	if (fetched->bodystructure != NULL) {
+		fetch_set_bytes(&ahead->bodystructure, fetched->bodystructure,
+				fetched->bodystructure_bytes);
+	}
 }
 
 static void
-fetch_callback(const struct pgbox_fetched *row, void *context)
+fetch_callback(const struct pgbox_fetched *fetched, void *context)
 {
 	struct fetch_ctx *ctx = context;
 	struct pgbox_mail *const *mails, *mail;
 	unsigned int i, count;
+	bool wanted = FALSE;
 
-	if (ctx->mail->imail.mail.mail.uid == row->uid)
-		fetch_fill(ctx->mail, row, ctx->what);
+	if (ctx->mail->imail.mail.mail.uid == fetched->uid) {
+		fetch_fill(ctx->mail, fetched, ctx->what);
+		wanted = TRUE;
+	}
 	/* the same message may be queued by two searches */
 	mails = array_get(&ctx->mbox->fetch_queue, &count);
 	for (i = count; i > 0; i--) {
 		mail = mails[i - 1];
-		if (mail->imail.mail.mail.uid != row->uid)
+		if (mail->imail.mail.mail.uid != fetched->uid)
 			continue;
 		if (mail != ctx->mail)
-			fetch_fill(mail, row, ctx->what);
+			fetch_fill(mail, fetched, ctx->what);
 		pgbox_fetch_dequeue(mail);
 		mails = array_get(&ctx->mbox->fetch_queue, &count);
+		wanted = TRUE;
 	}
-	if (ctx->read_ahead)
-		fetch_keep_ahead(ctx, row);
+	if (ctx->read_ahead && !wanted)
+		fetch_keep_ahead(ctx, fetched);
 }
 
 /*
@@ -199,19 +220,33 @@ static int row_ahead_cmp(const uint32_t *uid, const struct pgbox_row_ahead *row)
 	return *uid < row->uid ? -1 : (*uid > row->uid ? 1 : 0);
 }
 
-/* The row may have come along with that of another message. */
-static bool fetch_from_ahead(struct pgbox_mail *mail)
+/* What is needed may have come along with another message. */
+static bool
+fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
-	const struct pgbox_row_ahead *ahead;
+	const struct pgbox_row_ahead *found;
+	struct pgbox_row_ahead *ahead;
 	uint32_t uid = mail->imail.mail.mail.uid;
 
-	ahead = array_bsearch(&mbox->rows_ahead, &uid, row_ahead_cmp);
-	if (ahead == NULL)
+	found = array_bsearch(&mbox->rows_ahead, &uid, row_ahead_cmp);
+	if (found == NULL || (found->have & what) != what)
 		return FALSE;
-	mail->row = ahead->row;
-	fetch_fill_dates(mail, ahead->received, ahead->saved,
-			 ahead->size, ahead->virtual_size);
+	ahead = array_idx_modifiable(&mbox->rows_ahead,
+		array_ptr_to_idx(&mbox->rows_ahead, found));
+	fetch_fill_row(mail, &ahead->row);
+	if (ahead->header != NULL && mail->header == NULL) {
+		mail->header = ahead->header;
+		ahead->header = NULL;
+		ahead->have &= ENUM_NEGATE(PGBOX_FETCH_HEADER);
+		mail->have |= PGBOX_FETCH_HEADER;
+	}
+	if ((ahead->have & PGBOX_FETCH_STRUCTURE) != 0) {
+		fetch_fill_bodystructure(mail, ahead->bodystructure == NULL ?
+			NULL : ahead->bodystructure->data,
+			ahead->bodystructure == NULL ? 0 :
+			ahead->bodystructure->used);
+	}
 	return TRUE;
 }
 
@@ -268,6 +303,20 @@ static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	return mail->have_row && (mail->have & what) == what;
 }
 
+/* Bodies are never read ahead. All else is if somebody wants the row alone,
+   outside of a search, or if a search is at its second batch at least. */
+static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
+{
+	struct pgbox_transaction *pt =
+		PGBOX_TRANSACTION(mail->imail.mail.mail.transaction);
+
+	if ((ctx->what & PGBOX_FETCH_BODY) != 0)
+		return FALSE;
+	if (array_count(&ctx->mbox->fetch_queue) == 0)
+		return ctx->what == 0;
+	return pt->fetch_batches++ > 0;
+}
+
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
 	struct mail *_mail = &mail->imail.mail.mail;
@@ -279,16 +328,19 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	ARRAY_TYPE(seq_range) uids;
 	int ret;
 
-	if (fetch_is_done(mail, what) ||
-	    (what == 0 && fetch_from_ahead(mail)))
+	if (fetch_is_done(mail, what))
 		return 0;
-	ctx.read_ahead = ctx.what == 0 &&
-		array_count(&ctx.mbox->fetch_queue) == 0;
+	if (fetch_from_ahead(mail, ctx.what)) {
+		pgbox_fetch_dequeue(mail);
+		return 0;
+	}
+	ctx.read_ahead = fetch_want_ahead(mail, &ctx);
 	i_array_init(&uids, 32);
 	fetch_get_uids(&ctx, &uids);
 	ret = fetch_run(&ctx, &uids);
 	if (ret == 0 && !fetch_is_done(mail, what) && ctx.what != 0) {
 		/* the bytes of others came first: this one alone */
+		ctx.read_ahead = FALSE;
 		array_clear(&uids);
 		seq_range_array_add(&uids, _mail->uid);
 		ret = fetch_run(&ctx, &uids);

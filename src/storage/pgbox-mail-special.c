@@ -26,26 +26,19 @@ mail_get_structure(struct mail *_mail, enum mail_fetch_field field,
 		    pgbox_fetch(mail, PGBOX_FETCH_STRUCTURE) < 0)
 			return -1;
 	}
-	switch (field) {
-	case MAIL_FETCH_IMAP_ENVELOPE:
-		*value_r = data->envelope;
-		break;
-	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
+	if (data->bodystructure == NULL)
+		return 0;
+	if (field == MAIL_FETCH_IMAP_BODYSTRUCTURE) {
 		*value_r = data->bodystructure;
-		break;
-	default:
-		i_assert(field == MAIL_FETCH_IMAP_BODY);
-		if (data->bodystructure == NULL)
-			return 0;
-		str = str_new(mail->imail.mail.data_pool, 128);
-		if (imap_body_parse_from_bodystructure(data->bodystructure,
-						       str, &error) < 0)
-			return 0;
-		data->body = str_c(str);
-		*value_r = data->body;
-		break;
+		return 1;
 	}
-	return *value_r == NULL ? 0 : 1;
+	str = str_new(mail->imail.mail.data_pool, 128);
+	if (imap_body_parse_from_bodystructure(data->bodystructure, str,
+					       &error) < 0)
+		return 0;
+	data->body = str_c(str);
+	*value_r = data->body;
+	return 1;
 }
 
 static bool
@@ -53,25 +46,10 @@ mail_get_cached_structure(struct mail *_mail, enum mail_fetch_field field,
 			  const char **value_r)
 {
 	struct index_mail *mail = INDEX_MAIL(_mail);
-	string_t *str;
 
-	switch (field) {
-	case MAIL_FETCH_IMAP_BODY:
-		return index_mail_get_cached_body(mail, value_r);
-	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
-		return index_mail_get_cached_bodystructure(mail, value_r);
-	default:
-		break;
-	}
-	if (mail->data.envelope == NULL) {
-		str = str_new(mail->mail.data_pool, 256);
-		if (index_mail_cache_lookup_field(mail, str,
-			mail->ibox->cache_fields[MAIL_CACHE_IMAP_ENVELOPE].idx) <= 0)
-			return FALSE;
-		mail->data.envelope = str_c(str);
-	}
-	*value_r = mail->data.envelope;
-	return TRUE;
+	return field == MAIL_FETCH_IMAP_BODY ?
+		index_mail_get_cached_body(mail, value_r) :
+		index_mail_get_cached_bodystructure(mail, value_r);
 }
 
 static int
@@ -137,7 +115,6 @@ int pgbox_mail_get_special(struct mail *_mail, enum mail_fetch_field field,
 	switch (field) {
 	case MAIL_FETCH_IMAP_BODY:
 	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
-	case MAIL_FETCH_IMAP_ENVELOPE:
 		return mail_get_special_structure(_mail, field, value_r);
 	case MAIL_FETCH_GUID:
 	case MAIL_FETCH_UIDL_BACKEND:

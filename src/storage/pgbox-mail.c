@@ -79,9 +79,6 @@ static bool mail_want_structure(struct index_mail *mail)
 {
 	enum mail_fetch_field fields = mail->data.wanted_fields;
 
-	if ((fields & MAIL_FETCH_IMAP_ENVELOPE) != 0 &&
-	    !mail_is_field_cached(mail, MAIL_CACHE_IMAP_ENVELOPE))
-		return TRUE;
 	return (fields & (MAIL_FETCH_IMAP_BODY |
 			  MAIL_FETCH_IMAP_BODYSTRUCTURE)) != 0 &&
 		!mail_is_field_cached(mail, MAIL_CACHE_IMAP_BODYSTRUCTURE) &&

@@ -8,6 +8,8 @@
 /* What was fetched of a message's row: always all of it but the bytes. */
 struct pgbox_mail_row {
 	guid_128_t guid;
+	time_t received, saved;
+	uint64_t size, virtual_size;
 	int64_t content_id;
 	int64_t body_id;
 	uint64_t body_size;
@@ -17,12 +19,12 @@ struct pgbox_mail_row {
 	uint32_t pop3_order;
 };
 
-/* A row that came along with another one. */
+/* What came along with another message. */
 struct pgbox_row_ahead {
 	uint32_t uid;
 	struct pgbox_mail_row row;
-	time_t received, saved;
-	uint64_t size, virtual_size;
+	enum pgbox_fetch_what have;
+	buffer_t *header, *bodystructure;
 };
 
 struct pgbox_mail {
@@ -68,9 +70,9 @@ int pgbox_mail_get_special(struct mail *mail, enum mail_fetch_field field,
 void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 void pgbox_fetch_dequeue(struct pgbox_mail *mail);
 /* Make sure that the row and what is asked for are there. With mails queued
-   they are fetched as well, as far as the bytes stay within bounds; if only
-   the row is wanted, and nothing is queued, the rows of the messages that
-   follow come along and wait in the mailbox. Returns 0; -1 with the mail
+   they are fetched as well, as far as the bytes stay within bounds; what is
+   needed of the messages that follow may come along and wait in the mailbox.
+   Returns 0; -1 with the mail
    marked expunged if the message is gone, or with the mailbox's error set. */
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 /* Forget what waits in the mailbox. */

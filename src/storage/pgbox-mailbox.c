@@ -79,6 +79,7 @@ static void mailbox_free_arrays(struct pgbox_mailbox *mbox)
 	i_assert(array_count(&mbox->fetch_queue) == 0);
 	array_free(&mbox->keyword_map);
 	array_free(&mbox->fetch_queue);
+	pgbox_fetch_close(mbox);
 	array_free(&mbox->rows_ahead);
 	array_free(&mbox->moved_uids);
 }

@@ -65,6 +65,9 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	if (storage->conn == NULL)
 		return -1;
 	storage_set_prefetch(_storage);
+	/* stored with the message: no need to parse its body */
+	_storage->nonbody_access_fields |= MAIL_FETCH_IMAP_BODY |
+		MAIL_FETCH_IMAP_BODYSTRUCTURE;
 	return 0;
 }
 

@@ -55,6 +55,10 @@ struct pgbox_mailbox {
 	   0: used up. */
 	uint64_t open_modseq;
 
+	/* When the index was last known to be current: a sync in the same turn
+	   of the ioloop asks nothing. */
+	struct timeval current_time;
+
 	/* keyword number of the database -> keyword index of the local index,
 	   UINT_MAX for gaps; [0] is never used */
 	ARRAY(unsigned int) keyword_map;

@@ -3,6 +3,8 @@
 #include "lib.h"
 #include "array.h"
 #include "guid.h"
+#include "ioloop.h"
+#include "time-util.h"
 #include "mailbox-recent-flags.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
@@ -122,6 +124,17 @@ static int sync_try(struct pgbox_mailbox *mbox, uint64_t since)
 	return ret;
 }
 
+void pgbox_sync_set_current(struct pgbox_mailbox *mbox)
+{
+	mbox->current_time = ioloop_timeval;
+}
+
+static bool sync_is_current(struct pgbox_mailbox *mbox)
+{
+	return mbox->current_time.tv_sec != 0 &&
+		timeval_cmp(&mbox->current_time, &ioloop_timeval) == 0;
+}
+
 int pgbox_sync(struct pgbox_mailbox *mbox)
 {
 	struct pgbox_index_header hdr;
@@ -130,6 +143,10 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 	int ret = 0;
 
 	mbox->open_modseq = 0;
+	if (sync_is_current(mbox)) {
+		(void)mail_index_refresh(mbox->box.index);
+		return 0;
+	}
 	for (tries = 0; ret == 0 && tries < PGBOX_SYNC_MAX_TRIES; tries++) {
 		pgbox_index_refresh_header(mbox, &hdr);
 		if (hdr.last_synced != 0 && hdr.last_synced == open_modseq)
@@ -140,9 +157,12 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 		}
 		ret = sync_try(mbox, hdr.last_synced);
 	}
-	/* Always beaten by others: they brought it up to date, and not long
+	if (ret < 0)
+		return -1;
+	/* If always beaten by others: they brought it up to date, and not long
 	   ago. */
-	return ret < 0 ? -1 : 0;
+	pgbox_sync_set_current(mbox);
+	return 0;
 }
 
 /*

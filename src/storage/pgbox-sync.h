@@ -14,8 +14,12 @@ struct pgbox_pull_bounds;
 int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
 			   const struct pgbox_pull_bounds *bounds);
 
-/* Bring the index of an open mailbox up to date. One round trip, none for the
-   first time after an open that found it current. Returns 0, -1 with the
+/* The index was just found, or made, equal to the database. */
+void pgbox_sync_set_current(struct pgbox_mailbox *mbox);
+/* Bring the index of an open mailbox up to date. One round trip; none for the
+   first time after an open that found it current, and none if a pull or a
+   commit of our own brought it up to date in this very turn of the ioloop,
+   that is, within the same command. Returns 0, -1 with the
    mailbox's error set. */
 int pgbox_sync(struct pgbox_mailbox *mbox);
 /* The same when the mailbox is being opened and nobody uses its view yet: an

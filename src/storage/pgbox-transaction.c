@@ -5,6 +5,7 @@
 #include "mail-index-private.h"
 #include "mail-index-transaction-private.h"
 #include "pgbox-attribute.h"
+#include "pgbox-mail.h"
 #include "pgbox-commit.h"
 
 struct mailbox_transaction_context *
@@ -41,6 +42,7 @@ int pgbox_transaction_commit(struct mailbox_transaction_context *t,
 {
 	struct pgbox_transaction *pt = PGBOX_TRANSACTION(t);
 	ARRAY_TYPE(seq_range) keywords_replaced = pt->keywords_replaced;
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(t->box);
 	struct pgbox_commit *commit = NULL;
 	bool saved = FALSE;
 	int ret;
@@ -58,6 +60,7 @@ int pgbox_transaction_commit(struct mailbox_transaction_context *t,
 		ret = index_transaction_commit(t, changes_r);
 	}
 	array_free(&keywords_replaced);
+	pgbox_fetch_close(mbox);
 	if (commit != NULL) {
 		pgbox_commit_end(&commit, ret == 0, NULL);
 		saved = TRUE;
@@ -70,8 +73,10 @@ int pgbox_transaction_commit(struct mailbox_transaction_context *t,
 void pgbox_transaction_rollback(struct mailbox_transaction_context *t)
 {
 	struct pgbox_transaction *pt = PGBOX_TRANSACTION(t);
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(t->box);
 
 	pgbox_attribute_rollback(t);
 	array_free(&pt->keywords_replaced);
 	index_transaction_rollback(t);
+	pgbox_fetch_close(mbox);
 }

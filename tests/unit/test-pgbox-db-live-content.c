@@ -73,7 +73,8 @@ static void fetched_row(const struct pgbox_fetched *row, void *context)
 	*copy = *row;
 	copy->header = bytes_copy(row->header, row->header_bytes);
 	copy->head = bytes_copy(row->head, row->head_bytes);
-	copy->envelope = bytes_copy(row->envelope, row->envelope_bytes);
+	copy->bodystructure = bytes_copy(row->bodystructure,
+					 row->bodystructure_bytes);
 	copy->pop3_uidl = p_strdup(pool, row->pop3_uidl);
 }
 
@@ -110,15 +111,15 @@ static void test_save_check(const struct pgbox_append *append)
 	test_assert(row->body_id > 0 && row->body_size == strlen(BODY));
 	test_assert(row->head_bytes == strlen(BODY) &&
 		    memcmp(row->head, BODY, strlen(BODY)) == 0);
-	test_assert(row->envelope_bytes == 3 &&
-		    memcmp(row->envelope, "env", 3) == 0);
-	test_assert(row->bodystructure == NULL && row->content_id > 0);
+	test_assert(row->bodystructure_bytes == 3 &&
+		    memcmp(row->bodystructure, "str", 3) == 0);
+	test_assert(row->content_id > 0);
 	test_assert_strcmp(row->pop3_uidl, "uidl-1");
 	test_assert(row->pop3_order == 77);
 
 	fetch(1, 9, PGBOX_FETCH_HEADER, &fetched);
 	test_assert(fetched.count == 1 && row->header != NULL &&
-		    row->head == NULL && row->envelope == NULL);
+		    row->head == NULL && row->bodystructure == NULL);
 	fetch(1, 9, 0, &fetched);
 	test_assert(fetched.count == 1 && row->header_bytes == 0 &&
 		    row->header_size == (int64_t)strlen(HEADER));
@@ -139,6 +140,7 @@ void test_save(void)
 	pgbox_change_result_init(&result);
 	content_init(&content, HEADER, BODY, strlen(BODY), 'a');
 	content.envelope = "env";
+	content.bodystructure = "str";
 	append_init(&append);
 	append.flags = SEEN | FLAGGED;
 	append.keywords = "one $Two";
