@@ -24,7 +24,7 @@ make_configure() {
 			"Run: make -C $ROOT distclean"
 	exec 8< "$ROOT/configure.ac"
 	flock 8
-	newer=$(find "$ROOT/configure.ac" "$ROOT/Makefile.am" "$ROOT/m4" "$ROOT/src" "$ROOT/tests" \
+	newer=$(find "$ROOT/configure.ac" "$ROOT/Makefile.am" "$ROOT/m4" "$ROOT/share" "$ROOT/sql" "$ROOT/src" "$ROOT/tests" \
 		\( -name '*.ac' -o -name '*.am' -o -name '*.m4' \) \
 		-newer "$ROOT/configure" -print -quit 2> /dev/null || true)
 	if [ ! -f "$ROOT/configure" ] || [ -n "$newer" ]; then
@@ -60,15 +60,6 @@ build_plugin() {
 	run_logged make "$log" make -C "$build" -j"$(nproc)"
 	[ -n "$(built_module "$build")" ] || die "make ended well but made no $MODULE" "See $log."
 	printf '%s\n' "$revision" > "$build/.dovecot-revision"
-}
-
-# build_auth_fix BUILD_DIR: the small library that Dovecot's auth needs.
-build_auth_fix() {
-	AUTH_FIX=$1/auth-fix.so
-	[ "$ROOT/share/auth-fix.c" -nt "$AUTH_FIX" ] || return 0
-	run_logged "compiling auth-fix.c" "$1.log" gcc -shared -fPIC -O2 -Wall -DHAVE_CONFIG_H \
-		-isystem /usr/include/dovecot -o "$AUTH_FIX.new" "$ROOT/share/auth-fix.c"
-	mv "$AUTH_FIX.new" "$AUTH_FIX"
 }
 
 # link_modules BUILD_DIR MODULES_DIR: Dovecot looks for plugins in one folder

@@ -1,0 +1,34 @@
+# Turns quickstart's templates into the examples that "make install" puts into
+# the documentation's folder: what only a private server needs goes, and what
+# it fills in gets the values of a usual one.
+
+# the note on these values
+/^# quickstart fills in/,/^# with example.sed/c\
+# An example: put in your own addresses, names and passwords. Before it works\
+# there must be the database ("pgbox-schema install"), the user vmail ("adduser\
+# --system --group vmail"), its folder /var/lib/pgbox, and the files named here.
+/^instance_name = /d
+/^base_dir = /d
+/^state_dir = /d
+/^log_path = /d
+/^mail_plugin_dir = /d
+/^hostname = /d
+/^# How Sieve sends/d
+/^sendmail_path = /d
+
+s|@LISTEN@|*, ::|
+s|@IMAP_PORT@|143|
+s|@IMAPS_PORT@|993|
+s|@POP3_PORT@|110|
+s|@LMTP_PORT@|24|
+s|@SIEVE_PORT@|4190|
+s|@MAIL_USER@|vmail|
+s|@MAIL_GROUP@|vmail|
+s|@INDEX_DIR@|/var/lib/pgbox/index|
+s|@HOME_DIR@|/var/lib/pgbox/home|
+s|@CONF_DIR@/tls-cert.pem|/etc/dovecot/private/dovecot.pem|
+s|@CONF_DIR@/tls-key.pem|/etc/dovecot/private/dovecot.key|
+s|@CONF_DIR@|/etc/dovecot|g
+s|@DB_CONNINFO@|host=db.example.org port=5432 dbname=mail|
+s|@DB_PASSWORD@|SECRET|
+s|@POSTMASTER@|postmaster@example.org|
