@@ -125,7 +125,7 @@ static void test_subscriptions(void)
 	p_array_init(&rows, pool, 8);
 	test_assert(ok(pgbox_mailbox_tree(conn, ALICE, pool, &rows,
 					  &error)) == 0);
-	test_assert(array_count(&rows) == 6);
+	test_assert(array_count(&rows) == 7);
 	row = tree_find(&rows, "a/b");
 	test_assert(row != NULL && row->subscribed && row->selectable &&
 		    row->uidvalidity == 3000000000U && row->uid_next == 1);
