@@ -92,6 +92,10 @@ def test_down_each_command(lab):
         c.ok("STORE 3 +FLAGS.SILENT (\\Deleted)")
         proxy.refuse()
         reply = run(c, command)
+        # Dovecot never answers NO to a FETCH that has begun: it says BYE.
+        if reply is None and command.startswith("FETCH"):
+            proxy.refuse(False)
+            continue
         true(reply is not None, command + ": session cut off")
         if not (reply.ok and command.startswith(("FETCH", "LIST", "STATUS"))):
             later(reply, command)
