@@ -323,8 +323,9 @@ apply_init(struct apply_ctx *ctx, struct pgbox_index_lock *lock,
 	ctx->bounds = bounds;
 	ctx->counters = *counters;
 	ctx->target = I_MIN(counters->highest_modseq, bounds->until);
+	/* messages that came along from above target, too */
 	ctx->pin_max = expunges ? ctx->target - PGBOX_MODSEQ_HALF :
-		UINT64_MAX;
+		ctx->target;
 	ctx->full = full;
 	ctx->full_next_seq = 1;
 	i_array_init(&ctx->expunged_uids, 32);

@@ -305,6 +305,31 @@ changes_set_final_state(struct pgbox_transaction *pt, uint32_t seq,
 	mail_index_keywords_unref(&keywords);
 }
 
+/* Another process of this node may have changed keywords since the transaction
+   noted which ones to remove. */
+static void
+changes_replace_keywords(struct pgbox_transaction *pt, uint32_t seq)
+{
+	const struct mail_index_transaction_keyword_update *kw;
+	ARRAY_TYPE(keyword_indexes) indexes;
+	struct mail_keywords *keywords;
+	unsigned int i, count;
+
+	if (!array_is_created(&pt->t.itrans->keyword_updates))
+		return;
+	t_array_init(&indexes, 8);
+	kw = array_get(&pt->t.itrans->keyword_updates, &count);
+	for (i = 0; i < count; i++) {
+		if (array_is_created(&kw[i].add_seq) &&
+		    seq_range_exists(&kw[i].add_seq, seq))
+			array_push_back(&indexes, &i);
+	}
+	keywords = mail_index_keywords_create_from_indexes(
+		pt->t.box->index, &indexes);
+	mail_index_update_keywords(pt->t.itrans, seq, MODIFY_REPLACE, keywords);
+	mail_index_keywords_unref(&keywords);
+}
+
 static void
 changes_cancel(struct pgbox_transaction *pt, uint32_t seq, bool conflict)
 {
@@ -340,6 +365,8 @@ changes_cancel_unchanged(struct pgbox_transaction *pt,
 							uid));
 		}
 	}
+	/* lib-index doesn't, and would add the next update out of order */
+	pt->t.itrans->last_update_idx = 0;
 }
 
 void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
@@ -354,6 +381,15 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 	/* The database has decided: lib-index isn't to check once more, by
 	   modseqs that may be older. */
 	pt->t.itrans->max_modseq = 0;
+	if (final_states) {
+		/* What others changed is new to the client, too. */
+		pt->t.itrans->flags &=
+			ENUM_NEGATE(MAIL_INDEX_TRANSACTION_FLAG_HIDE);
+	}
+	if (pt->t.itrans->latest_view != NULL) {
+		/* keywords are to be replaced in the index as it is now */
+		mail_index_view_close(&pt->t.itrans->latest_view);
+	}
 
 	i_array_init(&changed_uids, 32);
 	array_foreach(&result->changed, row)
@@ -363,9 +399,10 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 
 	array_foreach(&result->changed, row) T_BEGIN {
 		if (mail_index_lookup_seq(pt->t.itrans->view, row->uid, &seq)) {
-			if (final_states) {
+			if (final_states)
 				changes_set_final_state(pt, seq, result, row);
-			}
+			else if (seq_range_exists(&pt->keywords_replaced, seq))
+				changes_replace_keywords(pt, seq);
 			mail_index_update_modseq(pt->t.itrans, seq,
 						 result->modseq);
 		}
