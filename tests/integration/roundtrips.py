@@ -286,6 +286,28 @@ def test_partial_fetch(lab):
 
 @only("pgbox")
 @timeout(60)
+def test_notify(lab):
+    """NOTIFY: 1 for each wake-up, which reads names and counters of all mailboxes."""
+    meter, user, c = prepared(lab, 10)
+    watching = meter.client(user)
+    c.ok("CREATE other")
+
+    def append(wait):
+        c.ok("APPEND box ", Lit(simple(1)))
+        if wait:
+            watching.wait_untagged(lambda item: item.name == "STATUS")
+
+    append(False)
+    alone, _ = meter.count(lambda: append(False))
+    watching.ok("NOTIFY SET (PERSONAL (MailboxName SubscriptionChange MessageNew "
+                "MessageExpunge FlagChange))")
+    watched, _ = meter.count(lambda: append(True))
+    eq(watched - alone, 1)
+    eq(meter.count(lambda: watching.ok("NOOP"))[0], 1)
+
+
+@only("pgbox")
+@timeout(60)
 def test_idle_holds_nothing(lab):
     """IDLE: no backend is held."""
     meter = Meter(lab)
