@@ -1,9 +1,12 @@
 """NOTIFY (RFC 5465) of mailboxes that aren't selected: what changed, and when."""
 
+import os
 import shutil
 
+import proc
 from imapclient import Lit
 from mails import PLAIN, fill
+from pgproxy import Proxy
 from tap import eq, has, only, timeout, true
 
 NAMES = "NOTIFY SET (PERSONAL (MailboxName SubscriptionChange))"
@@ -176,3 +179,60 @@ def test_cache_removed(lab):
     a.quiet(2)
     b.ok("APPEND box ", Lit(PLAIN))
     counted(a, b"box", b"MESSAGES 1")
+
+
+@only("pgbox")
+@timeout(60)
+def test_outage(lab):
+    """What changed while the database couldn't be reached is told afterwards."""
+    proxy = Proxy(os.path.join(lab.dir, "notify"), lab.cluster.socket)
+    node = lab.node("cutoff", extra="\nmailbox_idle_check_interval = 2 secs\n", database=
+                    "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder)
+    node.expect_log("Error: ")
+    a, b = watching(lab, MESSAGES, node=node, setup=["CREATE box"])
+    proxy.refuse()
+    proxy.cut()
+    b.ok("APPEND box ", Lit(PLAIN))
+    a.quiet(5)
+    proxy.disarm()
+    counted(a, b"box", b"MESSAGES 1", seconds=15)
+
+
+@only("pgbox")
+@timeout(60)
+def test_no_disk(lab):
+    """Without folders for caches changes are found by looking."""
+    node = lab.node("diskless", extra="\nmailbox_idle_check_interval = 2 secs\n"
+                    "mail_location = pgbox:~/pgbox:INDEX=MEMORY\n")
+    a, b = watching(lab, MESSAGES, node=node, setup=["CREATE box"])
+    b.ok("APPEND box ", Lit(PLAIN))
+    counted(a, b"box", b"MESSAGES 1", seconds=8)
+
+
+@only("pgbox")
+@timeout(60)
+def test_virtual_mailbox(lab):
+    """A virtual mailbox that idles hears of all mailboxes it is made of."""
+    node = lab.node("virtual", plugins="virtual", extra="""
+namespace virtual {
+  prefix = virtual/
+  separator = /
+  location = virtual:~/virtual
+}
+""")
+    user = lab.user(node)
+    b = lab.imap(user, node)
+    b.ok("CREATE box")
+    folder = os.path.join(node.home(user), "virtual", "all")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "dovecot-virtual"), "w") as handle:
+        handle.write("INBOX\nbox\n  all\n")
+    proc.give(os.path.dirname(folder), node.mail_user)
+    proc.give(folder, node.mail_user)
+    a = lab.imap(user, node)
+    eq(a.ok("SELECT virtual/all").number("EXISTS"), 0)
+    tag = a.idle()
+    for number, mailbox in enumerate(("box", "INBOX", "box"), 1):
+        b.ok("APPEND %s " % mailbox, Lit(PLAIN))
+        a.wait_untagged(lambda item: item.name == "EXISTS" and item.number == number)
+    a.done(tag)
