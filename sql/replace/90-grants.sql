@@ -14,7 +14,7 @@ BEGIN
   FOR v_function IN
     SELECT p.oid FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pgbox'::regnamespace
-       AND p.proname IN ('mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
+       AND p.proname IN ('schema_check', 'mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
                          'mailbox_update', 'subscription_set', 'recent_claim', 'attribute_set', 'account_find',
                          'body_chunk_put', 'content_put', 'message_store', 'message_expunge',
                          'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge')

@@ -72,6 +72,27 @@ static int body_stream_fail(struct body_istream *bstream,
 	return -1;
 }
 
+/* Ask for chunks. Returns 1 if all are there, 0 if some are missing, -1 on
+   error. */
+static int body_stream_ask(struct body_istream *bstream, unsigned int first,
+			   unsigned int last, struct pgbox_error *error_r)
+{
+	int ret;
+
+	ret = pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
+				bstream->batch, error_r);
+	if (ret >= 0 || (error_r->kind != PGBOX_ERROR_LOST &&
+			 error_r->kind != PGBOX_ERROR_UNREACHABLE))
+		return ret;
+	/* Whoever reads here has begun to send the message to a client, and
+	   there is no way to tell it but to hang up. */
+	if (!pgbox_conn_await(bstream->conn))
+		return -1;
+	buffer_set_used_size(bstream->batch, 0);
+	return pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
+				 bstream->batch, error_r);
+}
+
 /* Read a batch that begins with the given chunk. */
 static int body_stream_read_batch(struct body_istream *bstream,
 				  unsigned int first, unsigned int count)
@@ -89,8 +110,7 @@ static int body_stream_read_batch(struct body_istream *bstream,
 	buffer_free(&bstream->batch);
 	bstream->batch = buffer_create_dynamic(default_pool, end - begin);
 	bstream->batch_first = first;
-	ret = pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
-				bstream->batch, &error);
+	ret = body_stream_ask(bstream, first, last, &error);
 	if (ret < 0)
 		return body_stream_fail(bstream, &error);
 	if (ret == 0 || bstream->batch->used != end - begin) {

@@ -1,6 +1,7 @@
 #include "lib.h"
 #include "array.h"
 #include "guid.h"
+#include "pgbox-conn.h"
 #include "pgbox-db-mailbox.h"
 #include "pgbox-db-private.h"
 #include "pgbox-error.h"
@@ -200,21 +201,8 @@ int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
 	return ret < 0 ? -1 : 0;
 }
 
-static void mailbox_schema_row(struct pgbox_result *result, void *context)
+void pgbox_schema_set_check(struct pgbox_conn_settings *set)
 {
-	unsigned int *version = context;
-
-	*version = pgbox_result_int32(result, 0);
-}
-
-int pgbox_schema_version(struct pgbox_conn *conn, unsigned int *version_r,
-			 struct pgbox_error *error_r)
-{
-	int ret;
-
-	*version_r = 0;
-	ret = pgbox_db_query(conn, PGBOX_STMT_SCHEMA_VERSION, NULL,
-			     PGBOX_EXEC_REPEATABLE, mailbox_schema_row,
-			     version_r, error_r);
-	return ret < 0 ? -1 : 0;
+	set->check = TRUE;
+	set->check_stmt = PGBOX_STMT_SCHEMA_CHECK;
 }

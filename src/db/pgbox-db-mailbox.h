@@ -4,6 +4,7 @@
 #include "guid.h"
 
 struct pgbox_conn;
+struct pgbox_conn_settings;
 struct pgbox_error;
 
 /* One row of an account's tree. */
@@ -101,9 +102,9 @@ int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
 		struct pgbox_purged *purged_r, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
 
-/* Version of the installed schema. */
-int pgbox_schema_version(struct pgbox_conn *conn, unsigned int *version_r,
-			 struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
+/* Let connections with these settings refuse a database without our schema,
+   or with one that is too old or too new for our statements. */
+void pgbox_schema_set_check(struct pgbox_conn_settings *set);
 
 /* Mailbox attributes (RFC 5464). value NULL: remove. changed_at 0: now. */
 int pgbox_attribute_set(struct pgbox_conn *conn, int64_t mailbox_id,

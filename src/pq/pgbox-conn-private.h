@@ -40,6 +40,14 @@ enum pgbox_prepared {
 	PGBOX_PREPARED_YES,
 };
 
+/* Is the database of this link one that can be used? See set.check */
+enum pgbox_checked {
+	PGBOX_CHECKED_NO = 0,
+	/* on its way with the request, the answer hasn't been read */
+	PGBOX_CHECKED_SENT,
+	PGBOX_CHECKED_YES,
+};
+
 /* What is lost if the link dies now */
 enum pgbox_stake {
 	/* nothing the server has been sent can take effect, or it may safely
@@ -74,6 +82,8 @@ struct pgbox_op {
 	bool answered:1;
 	/* the server refused it, or skipped it after an earlier refusal */
 	bool failed:1;
+	/* EXEC: it is the link's check_stmt */
+	bool check:1;
 };
 
 ARRAY_DEFINE_TYPE(pgbox_op, struct pgbox_op);
@@ -108,13 +118,14 @@ struct pgbox_conn {
 	/* NULL in state CLOSED only */
 	PGconn *pg;
 	enum pgbox_prepared prepared[PGBOX_STMT_COUNT];
+	enum pgbox_checked checked;
 	/* the server announced the end of this session */
 	bool link_doomed;
 	/* in state IDLE; NULL without an ioloop */
 	struct timeout *to_idle;
 	struct ioloop *to_idle_ioloop;
 
-	/* kind is NONE unless the last attempt to connect failed */
+	/* kind is NONE unless the last attempt to get a usable link failed */
 	struct pgbox_error outage;
 	uint64_t outage_start, outage_last_attempt;
 
@@ -181,6 +192,13 @@ PGconn *pgbox_connect(const struct pgbox_conn_settings *set,
    link could be made. */
 int pgbox_conn_request_begin(struct pgbox_conn *conn,
 			     struct pgbox_error *error_r);
+/* No link can be had, or the check of it failed: log that, once for each
+   reason, and note in the error that it was. For a moment requests fail
+   without another attempt. */
+void pgbox_conn_outage_begin(struct pgbox_conn *conn,
+			     struct pgbox_error *error);
+/* The link is usable. */
+void pgbox_conn_outage_end(struct pgbox_conn *conn);
 /* End the request. The link is kept if all answers were read, no transaction
    is open and last_error (NONE: success) allows for it. */
 void pgbox_conn_request_end(struct pgbox_conn *conn,

@@ -5,6 +5,8 @@
 /* While the server can't be reached, requests fail at once with the last
    error, and only this often somebody has to wait for another attempt. */
 #define CONN_RETRY_INTERVAL_USECS (500 * 1000)
+/* how often pgbox_conn_await() tries */
+#define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
 static struct event_category event_category_pgbox_sql = {
 	.name = "pgbox-sql"
@@ -67,7 +69,9 @@ static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
 		set1->connect_timeout_msecs == set2->connect_timeout_msecs &&
 		set1->query_timeout_msecs == set2->query_timeout_msecs &&
 		set1->idle_timeout_msecs == set2->idle_timeout_msecs &&
-		set1->prepare == set2->prepare;
+		set1->prepare == set2->prepare &&
+		set1->check == set2->check &&
+		set1->check_stmt == set2->check_stmt;
 }
 
 struct pgbox_conn *
@@ -143,46 +147,60 @@ static void conn_notice(void *context, const PGresult *res)
 		primary != NULL ? primary : PQresultErrorMessage(res));
 }
 
-static void conn_outage_begin(struct pgbox_conn *conn,
-			      const struct pgbox_error *error)
+void pgbox_conn_outage_begin(struct pgbox_conn *conn,
+			     struct pgbox_error *error)
 {
-	if (conn->outage.kind == PGBOX_ERROR_NONE) {
+	const char *hint = pgbox_error_hint(error->kind);
+
+	if (conn->outage.kind == PGBOX_ERROR_NONE)
 		conn->outage_start = pgbox_link_now();
-		e_error(conn->event, "PostgreSQL is unreachable: %s; %s",
-			error->text, pgbox_error_hint(error->kind));
+	if (conn->outage.kind != error->kind) {
+		e_error(conn->event, "%s: %s%s%s",
+			error->kind == PGBOX_ERROR_UNREACHABLE ?
+			"PostgreSQL is unreachable" :
+			"the database can't be used", error->text,
+			*hint == '\0' ? "" : "; ", hint);
 	}
+	error->logged = TRUE;
 	conn->outage = *error;
 	conn->outage_last_attempt = pgbox_link_now();
 }
 
-static void conn_outage_end(struct pgbox_conn *conn)
+void pgbox_conn_outage_end(struct pgbox_conn *conn)
 {
 	if (conn->outage.kind == PGBOX_ERROR_NONE)
 		return;
-	e_info(conn->event, "PostgreSQL is reachable again after %"PRIu64" s",
+	e_info(conn->event, "PostgreSQL serves us again after %"PRIu64" s",
 	       (pgbox_link_now() - conn->outage_start) / 1000000);
 	i_zero(&conn->outage);
+}
+
+static bool conn_may_try(const struct pgbox_conn *conn,
+			 struct pgbox_error *error_r)
+{
+	if (conn->outage.kind == PGBOX_ERROR_NONE ||
+	    pgbox_link_now() - conn->outage_last_attempt >=
+	    CONN_RETRY_INTERVAL_USECS)
+		return TRUE;
+	*error_r = conn->outage;
+	return FALSE;
 }
 
 static int conn_connect(struct pgbox_conn *conn, struct pgbox_error *error_r)
 {
 	struct event_passthrough *e;
 
-	if (conn->outage.kind != PGBOX_ERROR_NONE &&
-	    pgbox_link_now() - conn->outage_last_attempt <
-	    CONN_RETRY_INTERVAL_USECS) {
-		*error_r = conn->outage;
-		return -1;
-	}
 	conn->pg = pgbox_connect(&conn->set, error_r);
 	if (conn->pg == NULL) {
-		conn_outage_begin(conn, error_r);
+		pgbox_conn_outage_begin(conn, error_r);
 		return -1;
 	}
-	conn_outage_end(conn);
+	if (!conn->set.check)
+		pgbox_conn_outage_end(conn);
 
 	conn->state = PGBOX_CONN_IDLE;
 	conn->link_doomed = FALSE;
+	conn->checked = conn->set.check ? PGBOX_CHECKED_NO : PGBOX_CHECKED_YES;
 	i_zero(&conn->prepared);
 	(void)PQsetNoticeReceiver(conn->pg, conn_notice, conn);
 	e = event_create_passthrough(conn->event)->
@@ -200,10 +218,32 @@ int pgbox_conn_request_begin(struct pgbox_conn *conn,
 	if (conn->state == PGBOX_CONN_IDLE && !pgbox_link_is_alive(conn))
 		conn_close(conn, "found dead");
 	if (conn->state == PGBOX_CONN_CLOSED &&
-	    conn_connect(conn, error_r) < 0)
+	    (!conn_may_try(conn, error_r) || conn_connect(conn, error_r) < 0))
 		return -1;
 	conn->state = PGBOX_CONN_BUSY;
 	return 0;
+}
+
+bool pgbox_conn_await(struct pgbox_conn *conn)
+{
+	const uint64_t deadline = pgbox_link_now() +
+		(uint64_t)conn->set.connect_timeout_msecs * 1000;
+	struct pgbox_error error;
+
+	i_assert(conn->state != PGBOX_CONN_BUSY);
+
+	while (conn->state == PGBOX_CONN_CLOSED) {
+		if (conn_connect(conn, &error) == 0) {
+			conn_idle_timeout_add(conn);
+			break;
+		}
+		if (error.kind != PGBOX_ERROR_UNREACHABLE ||
+		    pgbox_link_now() >= deadline)
+			return FALSE;
+		(void)pgbox_conn_wait(NULL, 0, pgbox_link_now() +
+				      CONN_AWAIT_INTERVAL_USECS);
+	}
+	return TRUE;
 }
 
 static bool conn_is_reusable(struct pgbox_conn *conn,

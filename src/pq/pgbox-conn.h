@@ -1,6 +1,8 @@
 #ifndef PGBOX_CONN_H
 #define PGBOX_CONN_H
 
+#include "pgbox-stmt.h" /* generated: enum pgbox_stmt */
+
 struct pgbox_error;
 struct pgbox_conn;
 
@@ -20,6 +22,12 @@ struct pgbox_conn_settings {
 	unsigned int idle_timeout_msecs;
 	/* use named prepared statements; FALSE behind a pooler that can't */
 	bool prepare;
+	/* Each new link begins with the statement check_stmt, which has no
+	   parameters, returns no rows and fails if this database can't be
+	   used. It travels before the first request, in its transaction, and
+	   so costs no round trip. Its failure counts as an outage. */
+	bool check;
+	enum pgbox_stmt check_stmt;
 };
 
 /* Get the process's connection for these settings, making the object (not
@@ -36,6 +44,12 @@ void pgbox_conn_unref(struct pgbox_conn **conn);
 /* Close the link now if no request is under way (the object stays usable).
    For sessions that are about to sit idle. */
 void pgbox_conn_release(struct pgbox_conn *conn);
+
+/* Wait until the server can be reached again, at most for the connect timeout
+   (once more after a single attempt that lasted as long). For work that can't
+   be put off: after a request failed with LOST, IN_DOUBT or UNREACHABLE.
+   Returns TRUE if there is a link. */
+bool pgbox_conn_await(struct pgbox_conn *conn);
 
 /* Identity of the store behind the connection for copy-by-reference: two
    connection objects are the same store if the pointers are equal. */

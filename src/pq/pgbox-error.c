@@ -42,6 +42,7 @@ static const struct error_class error_classes[] = {
 	{ "57P03", PGBOX_ERROR_UNREACHABLE },
 	{ "57P05", PGBOX_ERROR_LOST },
 	{ "58", PGBOX_ERROR_DAMAGED },
+	{ "PB009", PGBOX_ERROR_SCHEMA },
 	{ "PB", PGBOX_ERROR_RULE },
 	{ "XX001", PGBOX_ERROR_DAMAGED },
 	{ "XX002", PGBOX_ERROR_DAMAGED },
@@ -133,11 +134,12 @@ const char *pgbox_error_hint(enum pgbox_error_kind kind)
 		return "pgbox_db must lead to the primary, see "
 			"target_session_attrs";
 	case PGBOX_ERROR_SCHEMA:
-		return "run pgbox-schema upgrade";
+		return "pgbox-schema status tells what to do";
 	case PGBOX_ERROR_DENIED:
 		return "check user and password of pgbox_db and the grants";
 	case PGBOX_ERROR_FULL:
-		return "the server ran out of a resource";
+		return "the server ran out of disk space, memory or another "
+			"resource: see its log";
 	case PGBOX_ERROR_DAMAGED:
 		return "check the server's log and storage";
 	case PGBOX_ERROR_BUSY:

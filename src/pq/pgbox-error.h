@@ -50,6 +50,9 @@ struct pgbox_error {
 	char constraint[64];
 	/* name of the statement (static memory), NULL while connecting */
 	const char *stmt;
+	/* the connection has told the administrator: an outage is logged when
+	   it begins, not for each command that meets it */
+	bool logged;
 	/* one line for the administrator's log; may hold host and role, so
 	   never for a client */
 	char text[480];

@@ -92,6 +92,10 @@ static void request_op_pop(struct pgbox_conn *conn)
 		conn->prepared[op->stmt] = op->failed ?
 			PGBOX_PREPARED_NO : PGBOX_PREPARED_YES;
 	}
+	if (op->check && !op->failed) {
+		conn->checked = PGBOX_CHECKED_YES;
+		pgbox_conn_outage_end(conn);
+	}
 	request_op_finished(conn, op);
 	conn->request.ops_head++;
 	request_head_changed(conn);
@@ -106,6 +110,8 @@ void pgbox_request_clear(struct pgbox_conn *conn)
 		event_unref(&op->event);
 		conn->request.ops_head++;
 	}
+	if (conn->checked == PGBOX_CHECKED_SENT)
+		conn->checked = PGBOX_CHECKED_NO;
 	/* keep the array's memory */
 	array_clear(&conn->request.ops);
 	ops = conn->request.ops;
@@ -156,17 +162,15 @@ static bool request_send_list(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 				    list->formats, 1) == 1;
 }
 
-int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
-		       struct pgbox_params *params,
-		       pgbox_pipeline_row_t *row_callback, void *row_context,
-		       struct pgbox_error *error_r)
+/* Queue a statement. Returns NULL if the link died. */
+static struct pgbox_op *
+request_send_op(struct pgbox_conn *conn, enum pgbox_stmt stmt,
+		struct pgbox_params *params, struct pgbox_error *error_r)
 {
 	bool old_plan = conn->prepared[stmt] == PGBOX_PREPARED_YES;
 	struct pgbox_params_list list;
 	struct pgbox_op *op;
 	bool sent;
-
-	i_assert(conn->state == PGBOX_CONN_BUSY);
 
 	T_BEGIN {
 		pgbox_params_list(params, &pgbox_stmt_table[stmt], &list);
@@ -175,13 +179,36 @@ int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 	if (!sent) {
 		pgbox_link_set_dead(conn, PQerrorMessage(conn->pg), error_r);
 		error_r->stmt = pgbox_stmt_table[stmt].name;
-		return -1;
+		return NULL;
 	}
 	op = request_op_append(conn, PGBOX_OP_EXEC, stmt);
 	op->old_plan = old_plan;
+	op->event = event_create(conn->event);
+	return op;
+}
+
+int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
+		       struct pgbox_params *params,
+		       pgbox_pipeline_row_t *row_callback, void *row_context,
+		       struct pgbox_error *error_r)
+{
+	struct pgbox_op *op;
+
+	i_assert(conn->state == PGBOX_CONN_BUSY);
+
+	if (conn->checked == PGBOX_CHECKED_NO) {
+		/* if it fails the server skips what follows */
+		op = request_send_op(conn, conn->set.check_stmt, NULL, error_r);
+		if (op == NULL)
+			return -1;
+		op->check = TRUE;
+		conn->checked = PGBOX_CHECKED_SENT;
+	}
+	op = request_send_op(conn, stmt, params, error_r);
+	if (op == NULL)
+		return -1;
 	op->row_callback = row_callback;
 	op->row_context = row_context;
-	op->event = event_create(conn->event);
 	if (conn->request.unflushed_bytes < REQUEST_MAX_UNFLUSHED_BYTES)
 		return 0;
 	return pgbox_link_flush(conn, error_r);
@@ -264,6 +291,8 @@ static int request_handle_error(struct pgbox_conn *conn, struct pgbox_op *op,
 		   changed. Nothing was done, and a new link plans anew. */
 		error.kind = PGBOX_ERROR_LOST;
 	}
+	if (op->check)
+		pgbox_conn_outage_begin(conn, &error);
 	if (error.kind == PGBOX_ERROR_BUSY) {
 		/* if we asked for this it has been confirmed */
 		conn->request.cancelled = FALSE;

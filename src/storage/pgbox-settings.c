@@ -5,6 +5,7 @@
 #include "mail-namespace.h"
 #include "settings-parser.h"
 #include "pgbox-conn.h"
+#include "pgbox-db-mailbox.h"
 #include "pgbox-storage.h"
 
 #define PGBOX_DEFAULT_CONNECT_TIMEOUT_MSECS (5 * 1000)
@@ -52,6 +53,7 @@ pgbox_user_get_conn(struct mail_user *user, const char **error_r)
 			       &set.idle_timeout_msecs, error_r) < 0)
 		return NULL;
 	value = mail_user_plugin_getenv(user, "pgbox_prepare");
+	pgbox_schema_set_check(&set);
 	set.prepare = value == NULL || strcmp(value, "no") != 0;
 	return pgbox_conn_get(&set, user->event);
 }

@@ -25,6 +25,8 @@ static ARRAY(struct chunk_call) calls;
 /* 0, or a chunk that the server doesn't have, or that is too short */
 static unsigned int missing_chunk, short_chunk;
 static bool conn_broken;
+/* a broken connection works again once it was waited for */
+static bool conn_heals;
 static int conn_refcount;
 
 void pgbox_conn_ref(struct pgbox_conn *conn ATTR_UNUSED)
@@ -36,6 +38,13 @@ void pgbox_conn_unref(struct pgbox_conn **conn)
 {
 	*conn = NULL;
 	conn_refcount--;
+}
+
+bool pgbox_conn_await(struct pgbox_conn *conn ATTR_UNUSED)
+{
+	if (conn_heals)
+		conn_broken = FALSE;
+	return conn_heals;
 }
 
 int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED, int64_t body_id,
@@ -370,7 +379,13 @@ static void test_errors(void)
 	test_assert(i_stream_read(input) == -1);
 	test_assert_strcmp(i_stream_get_error(input), "no server");
 	i_stream_unref(&input);
-	conn_broken = FALSE;
+
+	conn_heals = TRUE;
+	input = stream_open(10, BODY_SIZE_MAX, &error);
+	i_stream_seek(input, PGBOX_CHUNK_SIZE + 10);
+	test_assert(i_stream_read(input) > 0 && !conn_broken);
+	i_stream_unref(&input);
+	conn_heals = FALSE;
 
 	/* the head wasn't fetched */
 	input = pgbox_body_stream_create(NULL, message, 10, NULL, 0, BODY_ID,

@@ -233,7 +233,7 @@ void test_pull(void)
 	struct pgbox_mailbox_row box;
 	struct pgbox_pull_row row;
 	struct pgbox_pull *cut;
-	unsigned int version;
+	uint32_t first_uid;
 
 	test_begin("db: pull");
 	test_assert(box_find(BOX, &box) == box_id);
@@ -260,7 +260,8 @@ void test_pull(void)
 					&error)) == 1);
 	test_assert(ok(pgbox_pull_next(cut, &row, &error)) == 1);
 	pgbox_pull_end(&cut);
-	test_assert(ok(pgbox_schema_version(conn, &version, &error)) == 0);
+	test_assert(ok(pgbox_recent_claim(conn, box_id, 1, &first_uid,
+					  &error)) == 0);
 	/* no mailbox */
 	test_assert(ok(pgbox_pull_begin(conn, INT64_MAX, 0, 0, &cut, &counters,
 					&error)) == 0);

@@ -49,16 +49,6 @@ const ARRAY_TYPE(seq_range) *uid_range(uint32_t first, uint32_t last)
 	return uids;
 }
 
-static void test_schema(void)
-{
-	unsigned int version;
-
-	test_begin("db: schema version");
-	test_assert(ok(pgbox_schema_version(conn, &version, &error)) == 0);
-	test_assert(version >= 1);
-	test_end();
-}
-
 static const struct pgbox_mailbox_row *
 tree_find(const ARRAY_TYPE(pgbox_mailbox_row) *rows, const char *name)
 {
@@ -245,7 +235,6 @@ static void test_attributes(void)
 int main(void)
 {
 	static void (*const test_functions[])(void) = {
-		test_schema,
 		test_mailbox_create,
 		test_subscriptions,
 		test_mailbox_change,
@@ -273,6 +262,7 @@ int main(void)
 
 	if (set.conninfo == NULL)
 		return 77;
+	pgbox_schema_set_check(&set);
 	lib_init();
 	pool = pool_alloconly_create("test", 1024 * 64);
 	conn = pgbox_conn_get(&set, NULL);

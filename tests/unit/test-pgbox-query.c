@@ -344,7 +344,7 @@ static void test_outage(void)
 		"connection to server at \"a\" failed: refused\n"
 		"connection to server at \"b\" failed: FATAL:  28P01: no\n"
 		"LOCATION:  auth_failed, auth.c:1\n");
-	test_expect_error_string("PostgreSQL is unreachable: connection to "
+	test_expect_error_string("the database can't be used: connection to "
 		"server at \"a\" failed: refused connection to server at "
 		"\"b\" failed: FATAL: 28P01: no; check user");
 	test_assert(run_write() == -1);
@@ -359,6 +359,58 @@ static void test_outage(void)
 	conn->outage_last_attempt -= 500000;
 	test_assert(run_write() == 0);
 	finish("connect finish connect " INSERT_ITEM_FIRST " finish");
+}
+
+/* The first statement of each link asks whether it can be used. */
+static void test_check(void)
+{
+	static const struct fake_pq_step steps[] = {
+		{ "check", FAKE_PQ_ERROR, 0, "3F000" },
+		{ NULL, 0, 0, NULL }
+	};
+
+	set.check = TRUE;
+	set.check_stmt = PGBOX_STMT_CHECK;
+	start("check of a new link", steps);
+	test_expect_error_string("the database can't be used");
+	test_assert(run_write() == -1);
+	test_assert(error.kind == PGBOX_ERROR_SCHEMA && error.logged);
+	/* too early for another attempt, and told already */
+	test_assert(run_write() == -1);
+	test_assert(error.kind == PGBOX_ERROR_SCHEMA && error.logged);
+	test_expect_no_more_errors();
+	conn->outage_last_attempt -= 500000;
+	test_assert(run_write() == 0);
+	test_assert(conn->outage.kind == PGBOX_ERROR_NONE);
+	test_assert(run_write() == 0);
+	set.check = FALSE;
+	finish("connect exec:check " INSERT_ITEM_FIRST " finish "
+	       "connect exec:check " INSERT_ITEM_FIRST " exec:insert-item sync "
+	       "finish");
+}
+
+static void test_await(void)
+{
+	static const struct fake_pq_step steps[] = { { NULL, 0, 0, NULL } };
+
+	start("waiting for the server", steps);
+	fake_pq_refuse_connections(3, "refused");
+	test_expect_error_string("PostgreSQL is unreachable");
+	test_assert(run_write() == -1);
+	test_assert(pgbox_conn_await(conn));
+	test_expect_no_more_errors();
+	test_assert(conn->outage.kind == PGBOX_ERROR_NONE);
+	test_assert(run_write() == 0);
+	pgbox_conn_release(conn);
+	fake_pq_refuse_connections(UINT_MAX, "refused");
+	test_expect_error_string("PostgreSQL is unreachable");
+	conn->set.connect_timeout_msecs = 1;
+	test_assert(!pgbox_conn_await(conn));
+	test_expect_no_more_errors();
+	fake_pq_refuse_connections(0, NULL);
+	pgbox_conn_unref(&conn);
+	test_assert(fake_pq_is_clean());
+	test_end();
 }
 
 static void test_conninfo(void)
@@ -415,6 +467,8 @@ int main(void)
 		test_timeout,
 		test_deaf,
 		test_outage,
+		test_check,
+		test_await,
 		test_conninfo,
 		test_sharing,
 		NULL

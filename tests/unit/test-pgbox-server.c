@@ -443,7 +443,7 @@ static void test_outage(void)
 
 	bad_set.conninfo = t_strconcat(set.conninfo, " dbname=none", NULL);
 	conn = pgbox_conn_get(&bad_set, NULL);
-	test_expect_error_string("PostgreSQL is unreachable");
+	test_expect_error_string("the database can't be used");
 	test_assert(pgbox_query(conn, PGBOX_STMT_COUNT_ITEMS, NULL, 0,
 				&result, &error) == -1);
 	test_assert(error.kind == PGBOX_ERROR_SCHEMA);
