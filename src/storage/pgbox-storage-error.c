@@ -1,6 +1,7 @@
 /* Copyright (c) 2026 pgbox authors, see the included COPYING file */
 
 #include "lib.h"
+#include "ioloop.h"
 #include "mail-user.h"
 #include "mail-storage-private.h"
 #include "mailbox-list-private.h"
@@ -15,6 +16,10 @@
 	"The server can't store this text"
 #define PGBOX_ERRSTR_LIMIT \
 	"A limit of the mail store was reached"
+
+/* How long a complaint isn't repeated: one that is about the database as a
+   whole, and that each command would give rise to. */
+#define PGBOX_COMPLAINT_SECS 60
 
 struct rule_error {
 	const char *sqlstate;
@@ -63,6 +68,32 @@ error_get_rule(const struct pgbox_error *error, struct mail_error_text *text_r)
 	}
 }
 
+/* Returns TRUE if a complaint of this kind was logged not long ago. */
+static bool error_is_old(const struct pgbox_error *error)
+{
+	static struct {
+		time_t time;
+		const char *stmt;
+	} complaints[PGBOX_ERROR_BUG + 1], *last;
+
+	switch (error->kind) {
+	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_SCHEMA:
+	case PGBOX_ERROR_DENIED:
+	case PGBOX_ERROR_FULL:
+		break;
+	default:
+		return FALSE;
+	}
+	last = &complaints[error->kind];
+	if (last->time != 0 && last->stmt == error->stmt &&
+	    ioloop_time - last->time < PGBOX_COMPLAINT_SECS)
+		return TRUE;
+	last->time = ioloop_time;
+	last->stmt = error->stmt;
+	return FALSE;
+}
+
 static void
 error_translate(struct mail_user *user, const struct pgbox_error *error,
 		struct mail_error_text *text_r)
@@ -71,15 +102,16 @@ error_translate(struct mail_user *user, const struct pgbox_error *error,
 
 	text_r->error = MAIL_ERROR_TEMP;
 	text_r->text = NULL;
-	text_r->critical = TRUE;
+	text_r->critical = !error->logged && !error_is_old(error);
 
-	switch (error->kind) {
+	switch (error->logged ? PGBOX_ERROR_UNREACHABLE : error->kind) {
 	case PGBOX_ERROR_UNREACHABLE:
-		/* the connection logs outages, once each */
-		text_r->critical = FALSE;
-		/* fall through */
 	case PGBOX_ERROR_LOST:
+	case PGBOX_ERROR_IN_DOUBT:
 	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_SCHEMA:
+	case PGBOX_ERROR_DENIED:
+	case PGBOX_ERROR_FULL:
 		text_r->text = PGBOX_ERRSTR_UNAVAILABLE;
 		if (!delivery)
 			text_r->error = MAIL_ERROR_UNAVAILABLE;
@@ -107,8 +139,9 @@ static const char *error_log_text(const struct pgbox_error *error)
 {
 	const char *hint = pgbox_error_hint(error->kind);
 
-	return t_strdup_printf("pgbox: %s failed: %s%s%s%s%s%s",
-			       error->stmt == NULL ? "connecting" : error->stmt,
+	return t_strdup_printf("pgbox: %s%s%s%s%s%s%s%s",
+			       error->stmt == NULL ? "" : error->stmt,
+			       error->stmt == NULL ? "" : " failed: ",
 			       error->text,
 			       error->sqlstate[0] == '\0' ? "" : " (SQLSTATE ",
 			       error->sqlstate,
