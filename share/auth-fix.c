@@ -35,10 +35,8 @@ void io_loop_set_current(struct ioloop *ioloop)
 {
 	static set_current_t *set_current = NULL;
 
-	if (set_current == NULL) {
-		*(void **)&set_current =
-			dlsym(RTLD_NEXT, "io_loop_set_current");
-	}
+	if (set_current == NULL)
+		set_current = dlsym(RTLD_NEXT, "io_loop_set_current");
 	/* The outermost loop has no ->prev: it can be left for none. */
 	if (ioloop == NULL && current_ioloop != NULL)
 		ioloop = current_ioloop->prev;
