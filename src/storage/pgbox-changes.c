@@ -257,6 +257,12 @@ void pgbox_changes_deinit(struct pgbox_changes *changes)
 	pool_unref(&changes->pool);
 }
 
+bool pgbox_changes_are_some(const struct pgbox_changes *changes)
+{
+	return array_count(&changes->ops) > 0 ||
+		array_count(&changes->expunged_uids) > 0;
+}
+
 void pgbox_changes_complete_upload(struct pgbox_transaction *pt,
 				   struct pgbox_upload *upload)
 {

@@ -20,6 +20,8 @@ struct pgbox_changes {
 void pgbox_changes_init(struct pgbox_changes *changes,
 			struct pgbox_transaction *pt);
 void pgbox_changes_deinit(struct pgbox_changes *changes);
+/* Returns TRUE if there is anything to do. */
+bool pgbox_changes_are_some(const struct pgbox_changes *changes);
 
 /* Set flags and keywords of the messages to be added from the transaction,
    where they may have changed since they were saved. */

@@ -6,14 +6,13 @@
 #include "mail-index-modseq.h"
 #include "mail-index-transaction-private.h"
 #include "pgbox-error.h"
-#include "pgbox-conn.h"
-#include "pgbox-query.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"
 #include "pgbox-upload.h"
 #include "pgbox-changes.h"
 #include "pgbox-apply.h"
 #include "pgbox-sync.h"
+#include "pgbox-write.h"
 #include "pgbox-commit.h"
 
 struct pgbox_commit {
@@ -29,25 +28,6 @@ struct pgbox_commit {
 	/* expunged by this commit, not by others */
 	ARRAY_TYPE(seq_range) expunged_uids;
 };
-
-/* What the database did, in the order in which it did it. */
-struct commit_results {
-	struct pgbox_change_result append, store, expunge;
-};
-
-static void commit_results_init(struct commit_results *results)
-{
-	pgbox_change_result_init(&results->append);
-	pgbox_change_result_init(&results->store);
-	pgbox_change_result_init(&results->expunge);
-}
-
-static void commit_results_deinit(struct commit_results *results)
-{
-	pgbox_change_result_deinit(&results->append);
-	pgbox_change_result_deinit(&results->store);
-	pgbox_change_result_deinit(&results->expunge);
-}
 
 static struct pgbox_commit *commit_init(struct pgbox_mailbox *mbox)
 {
@@ -80,78 +60,6 @@ static const char *commit_reason(struct pgbox_transaction *pt)
 			       net_ip2addr(user->conn.remote_ip),
 			       pt->t.reason == NULL ? "" : ": ",
 			       pt->t.reason == NULL ? "" : pt->t.reason);
-}
-
-/*
- * In the database
- */
-
-static int
-commit_queue_changes(struct pgbox_mailbox *mbox, struct pgbox_conn *conn,
-		     struct pgbox_pipeline *pipeline,
-		     struct pgbox_changes *changes, const char *reason,
-		     struct commit_results *results,
-		     struct pgbox_error *error_r)
-{
-	if (array_count(&changes->ops) > 0 &&
-	    pgbox_message_store(conn, pipeline, mbox->mailbox_id,
-				changes->unchangedsince, &changes->ops,
-				&results->store, error_r) < 0)
-		return -1;
-	if (array_count(&changes->expunged_uids) > 0 &&
-	    pgbox_message_expunge(conn, pipeline, mbox->mailbox_id,
-				  &changes->expunged_uids, reason,
-				  &results->expunge, error_r) < 0)
-		return -1;
-	return 0;
-}
-
-/* Only flags, or only expunges: the statement is the transaction. Both: a
-   pipeline. */
-static int
-commit_changes(struct pgbox_mailbox *mbox, struct pgbox_changes *changes,
-	       const char *reason, struct commit_results *results,
-	       struct pgbox_error *error_r)
-{
-	struct pgbox_conn *conn = mbox->storage->conn;
-	struct pgbox_pipeline *pipeline;
-
-	if (array_count(&changes->ops) == 0 ||
-	    array_count(&changes->expunged_uids) == 0) {
-		return commit_queue_changes(mbox, conn, NULL, changes, reason,
-					    results, error_r);
-	}
-	if (pgbox_pipeline_begin(conn, &pipeline, error_r) < 0)
-		return -1;
-	if (commit_queue_changes(mbox, NULL, pipeline, changes, reason,
-				 results, error_r) < 0) {
-		pgbox_pipeline_rollback(&pipeline);
-		return -1;
-	}
-	return pgbox_pipeline_commit(&pipeline, error_r);
-}
-
-/* Appends, with other changes of the same transaction if there are any. */
-static int
-commit_upload(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,
-	      struct pgbox_changes *changes, const char *reason,
-	      struct commit_results *results, struct pgbox_error *error_r)
-{
-	struct pgbox_conn *conn = mbox->storage->conn;
-
-	if (array_count(&changes->ops) > 0 ||
-	    array_count(&changes->expunged_uids) > 0) {
-		if (upload->pipeline == NULL &&
-		    pgbox_pipeline_begin(conn, &upload->pipeline, error_r) < 0)
-			return -1;
-		if (commit_queue_changes(mbox, NULL, upload->pipeline, changes,
-					 reason, results, error_r) < 0) {
-			pgbox_pipeline_rollback(&upload->pipeline);
-			return -1;
-		}
-	}
-	return pgbox_upload_append(upload, conn, mbox->mailbox_id, reason,
-				   &results->append, error_r);
 }
 
 /* The messages were moved by the transaction of the mailbox that they went to:
@@ -194,7 +102,7 @@ static void commit_set_moved(struct pgbox_upload *upload)
 
 /* The modseq before the first of our changes: up to it the index has to be
    pulled first. */
-static uint64_t commit_prev_modseq(const struct commit_results *results)
+static uint64_t commit_prev_modseq(const struct pgbox_write_results *results)
 {
 	uint64_t prev = UINT64_MAX;
 
@@ -209,7 +117,7 @@ static uint64_t commit_prev_modseq(const struct commit_results *results)
 
 static void
 commit_set_modseqs(struct pgbox_commit *commit,
-		   const struct commit_results *results)
+		   const struct pgbox_write_results *results)
 {
 	commit->append_modseq = results->append.modseq;
 	commit->modseq = I_MAX(results->append.modseq,
@@ -217,7 +125,7 @@ commit_set_modseqs(struct pgbox_commit *commit,
 				     results->expunge.modseq));
 }
 
-static uint32_t commit_first_uid(const struct commit_results *results)
+static uint32_t commit_first_uid(const struct pgbox_write_results *results)
 {
 	const uint32_t *uid;
 	uint32_t first = UINT32_MAX;
@@ -231,7 +139,7 @@ static uint32_t commit_first_uid(const struct commit_results *results)
    Returns 1 if there were any, 0 if not, -1 on error. */
 static int
 commit_pull_others(struct pgbox_commit *commit,
-		   const struct commit_results *results)
+		   const struct pgbox_write_results *results)
 {
 	const struct pgbox_pull_bounds bounds = {
 		.until = commit_prev_modseq(results),
@@ -249,7 +157,7 @@ commit_amend_transaction(struct pgbox_commit *commit,
 			 struct pgbox_transaction *pt,
 			 struct pgbox_upload *upload,
 			 struct pgbox_changes *changes,
-			 struct commit_results *results, bool contested)
+			 struct pgbox_write_results *results, bool contested)
 {
 	struct mail_index_transaction *itrans = pt->t.itrans;
 	bool expunges = array_count(&changes->expunged_uids) > 0;
@@ -294,7 +202,7 @@ commit_amend_transaction(struct pgbox_commit *commit,
 /* The database has it, the index can't have it: leave it to the next pull. */
 static void
 commit_leave_to_pull(struct pgbox_transaction *pt, struct pgbox_upload *upload,
-		     const struct commit_results *results)
+		     const struct pgbox_write_results *results)
 {
 	if (upload != NULL)
 		pgbox_changes_amend_appends(pt, upload, &results->append);
@@ -305,7 +213,7 @@ commit_leave_to_pull(struct pgbox_transaction *pt, struct pgbox_upload *upload,
 static void
 commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 		struct pgbox_upload *upload, struct pgbox_changes *changes,
-		struct commit_results *results)
+		struct pgbox_write_results *results)
 {
 	int contested;
 
@@ -359,24 +267,19 @@ static int
 commit_locked(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 	      struct pgbox_upload *upload, struct pgbox_changes *changes)
 {
-	struct commit_results results;
+	struct pgbox_write_results results;
 	struct pgbox_error error;
 	int ret;
 
-	commit_results_init(&results);
-	if (upload != NULL) {
-		ret = commit_upload(commit->mbox, upload, changes,
-				    commit_reason(pt), &results, &error);
-	} else {
-		ret = commit_changes(commit->mbox, changes, commit_reason(pt),
-				     &results, &error);
-	}
+	pgbox_write_results_init(&results);
+	ret = pgbox_write(commit->mbox, upload, changes, commit_reason(pt),
+			  &results, &error);
 	pgbox_list_invalidate(PGBOX_LIST(commit->mbox->box.list));
 	if (ret < 0)
 		pgbox_mailbox_set_error(&commit->mbox->box, &error);
 	else
 		commit_to_index(commit, pt, upload, changes, &results);
-	commit_results_deinit(&results);
+	pgbox_write_results_deinit(&results);
 	return ret;
 }
 
@@ -389,7 +292,9 @@ commit_run(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 
 	/* before the lock: it may take its time */
 	if (upload != NULL &&
-	    pgbox_upload_contents(upload, mbox->storage->conn, &error) < 0) {
+	    pgbox_upload_contents(upload, mbox->storage->conn,
+				  pgbox_changes_are_some(changes),
+				  &error) < 0) {
 		pgbox_mailbox_set_error(&mbox->box, &error);
 		return -1;
 	}
@@ -413,8 +318,7 @@ int pgbox_commit_begin(struct pgbox_transaction *pt,
 	pgbox_changes_init(&changes, pt);
 	if (upload != NULL)
 		pgbox_changes_complete_upload(pt, upload);
-	else if (array_count(&changes.ops) == 0 &&
-		 array_count(&changes.expunged_uids) == 0) {
+	else if (!pgbox_changes_are_some(&changes)) {
 		/* at most the cache is updated */
 		pgbox_changes_deinit(&changes);
 		return 0;

@@ -187,11 +187,11 @@ static bool upload_is_single(struct pgbox_upload *upload)
 	return upload_has_content(mail) && !upload_is_chunked(mail);
 }
 
-static bool upload_need_pipeline(struct pgbox_upload *upload)
+static bool upload_need_pipeline(struct pgbox_upload *upload, bool mixed)
 {
 	struct pgbox_upload_mail *mail;
 
-	if (upload_is_single(upload))
+	if (!mixed && upload_is_single(upload))
 		return FALSE;
 	array_foreach_elem(&upload->mails, mail) {
 		if (upload_has_content(mail))
@@ -306,12 +306,12 @@ upload_try_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
 }
 
 int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
-			  struct pgbox_error *error_r)
+			  bool mixed, struct pgbox_error *error_r)
 {
 	unsigned int tries = 0;
 	int ret;
 
-	if (!upload_need_pipeline(upload))
+	if (upload->pipeline != NULL || !upload_need_pipeline(upload, mixed))
 		return 0;
 	do {
 		ret = upload_try_contents(upload, conn, error_r);
@@ -331,7 +331,6 @@ upload_save_single(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		   struct pgbox_error *error_r)
 {
 	struct pgbox_upload_mail *mail = array_idx_elem(&upload->mails, 0);
-	unsigned int tries = 0;
 	buffer_t *buf;
 	int ret = 0;
 
@@ -339,13 +338,12 @@ upload_save_single(struct pgbox_upload *upload, struct pgbox_conn *conn,
 	if (mail->content.body_size > 0)
 		ret = upload_read_chunk(mail, 0, buf, error_r);
 	mail->content.head = buf->data;
-	if (ret == 0) do {
+	if (ret == 0) {
 		ret = pgbox_message_save(conn, mailbox_id, upload->token,
 					 reason, upload->min_modseq,
 					 &mail->append, &mail->content,
 					 result, error_r);
-	} while (ret < 0 && ++tries < PGBOX_UPLOAD_TRIES &&
-		 error_r->kind == PGBOX_ERROR_LOST);
+	}
 	buffer_free(&buf);
 	return ret;
 }
@@ -377,12 +375,36 @@ upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 	return ret;
 }
 
+/* The answer to the commit was lost. Either the token is there, with the
+   result, or nobody will ever commit it. Returns 0 if it was committed, -1 if
+   not, or if it can't be found out: error stays IN_DOUBT then. */
+static int
+upload_settle(struct pgbox_upload *upload, struct pgbox_conn *conn,
+	      struct pgbox_change_result *result, struct pgbox_error *error)
+{
+	struct pgbox_error claim_error;
+	int ret;
+
+	/* It is worth waiting for: a client or MTA that is told "no" sends the
+	   message again. */
+	if (!pgbox_conn_await(conn))
+		return -1;
+	ret = pgbox_commit_claim(conn, upload->token, result, &claim_error);
+	if (ret > 0)
+		return 0;
+	if (ret == 0) {
+		/* this token is taken: a repetition needs another */
+		guid_128_generate(upload->token);
+		error->kind = PGBOX_ERROR_LOST;
+	}
+	return -1;
+}
+
 int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 			int64_t mailbox_id, const char *reason,
 			struct pgbox_change_result *result,
 			struct pgbox_error *error_r)
 {
-	struct pgbox_error claim_error;
 	int ret;
 
 	if (upload->pipeline == NULL && upload_is_single(upload)) {
@@ -392,16 +414,7 @@ int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		ret = upload_append(upload, conn, mailbox_id, reason, result,
 				    error_r);
 	}
-	if (ret < 0 && error_r->kind == PGBOX_ERROR_IN_DOUBT) {
-		/* The answer to the commit was lost. Either the token is
-		   there, with the result, or nobody will ever commit it. */
-		ret = pgbox_commit_claim(conn, upload->token, result,
-					 &claim_error);
-		if (ret == 0) {
-			error_r->kind = PGBOX_ERROR_LOST;
-			ret = -1;
-		} else if (ret > 0)
-			ret = 0;
-	}
+	if (ret < 0 && error_r->kind == PGBOX_ERROR_IN_DOUBT)
+		ret = upload_settle(upload, conn, result, error_r);
 	return ret;
 }

@@ -55,12 +55,14 @@ int pgbox_upload_digest(struct pgbox_upload *upload,
 			const char **error_r);
 
 /* Send the contents, if there are any that don't fit in the statement that
-   appends: then upload->pipeline is set afterwards. No lock is held yet that
+   appends: then upload->pipeline is set afterwards, and if it is set already
+   there is nothing to do. mixed: the same transaction will do more than append,
+   so that contents can't travel with the append. No lock is held yet that
    others wait for, but on bodies that are new. Round trips: none for one
    usual message or for copies, else 1, and 1 before it if bodies of more than
    one chunk are among them. */
 int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
-			  struct pgbox_error *error_r);
+			  bool mixed, struct pgbox_error *error_r);
 /* Append the messages to a mailbox and commit, together with what the caller
    queued in upload->pipeline (if that is set). A commit whose answer was lost
    is settled by the token. On success result->uids has a UID for each
