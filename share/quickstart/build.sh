@@ -39,7 +39,8 @@ make_configure() {
 # built_module BUILD_DIR: print the path of the plugin.
 built_module() { find "$1/src" -path "*/.libs/$MODULE" -print -quit 2> /dev/null; }
 
-# build_plugin BUILD_DIR: configure when needed, then make.
+# build_plugin BUILD_DIR: configure when needed, then make. AUTH_FIX is then what
+# Dovecot's auth needs (share/auth-fix.c).
 #
 # A build belongs to one revision of Dovecot's package (its structs can change
 # under the same version number): with another one installed it starts anew.
@@ -60,6 +61,7 @@ build_plugin() {
 	run_logged make "$log" make -C "$build" -j"$(nproc)"
 	[ -n "$(built_module "$build")" ] || die "make ended well but made no $MODULE" "See $log."
 	printf '%s\n' "$revision" > "$build/.dovecot-revision"
+	AUTH_FIX=$build/share/.libs/auth-fix.so
 }
 
 # link_modules BUILD_DIR MODULES_DIR: Dovecot looks for plugins in one folder
