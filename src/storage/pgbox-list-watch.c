@@ -92,40 +92,35 @@ void pgbox_list_changed(struct pgbox_mailbox_list *list)
 
 static void watch_event(struct pgbox_list_watch *watch);
 
-static bool watch_file_create(struct mailbox_list *list, const char *path)
+static void watch_file_create(struct pgbox_list_watch *watch)
 {
-	const char *root;
+	struct mailbox_list *list = &watch->list->list;
+	const char *path, *root;
 	int fd;
 
+	if (!watch_get_path(list, &path))
+		return;
 	root = t_strdup_until(path, strrchr(path, '/'));
 	if (mailbox_list_mkdir_root(list, root,
 				    MAILBOX_LIST_PATH_TYPE_INDEX) < 0) {
 		/* logged already */
-		return FALSE;
+		return;
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd == -1) {
 		e_warning(list->ns->user->event,
 			  "pgbox: creat(%s) failed: %m", path);
-		return FALSE;
 	}
 	i_close_fd(&fd);
-	return TRUE;
 }
 
-/* Watch the file that has the name now: somebody may have removed the last
-   one, with the whole cache. */
+/* Watch the file that has the name now, if any. */
 static void watch_listen(struct pgbox_list_watch *watch)
 {
-	struct mailbox_list *list = &watch->list->list;
 	const char *path;
 
 	io_remove(&watch->io);
-	if (!watch_get_path(list, &path))
-		return;
-	if (io_add_notify(path, watch_event, watch,
-			  &watch->io) == IO_NOTIFY_NOTFOUND &&
-	    watch_file_create(list, path))
+	if (watch_get_path(&watch->list->list, &path))
 		(void)io_add_notify(path, watch_event, watch, &watch->io);
 }
 
@@ -134,7 +129,6 @@ static void watch_wake(struct pgbox_list_watch *watch)
 	struct pgbox_list_watcher *watcher, *next;
 
 	timeout_remove(&watch->to_wake);
-	timeout_reset(watch->to_poll);
 	/* before anybody looks, so that later changes wake us again */
 	T_BEGIN {
 		watch_listen(watch);
@@ -144,6 +138,16 @@ static void watch_wake(struct pgbox_list_watch *watch)
 		next = watcher->next;
 		watcher->wake(watcher);
 	}
+}
+
+/* If somebody removed the file, with the whole cache perhaps, it comes back
+   here and not at once: that would get in the way of removing the folder. */
+static void watch_poll(struct pgbox_list_watch *watch)
+{
+	T_BEGIN {
+		watch_file_create(watch);
+	} T_END;
+	watch_wake(watch);
 }
 
 static void watch_event(struct pgbox_list_watch *watch)
@@ -169,8 +173,9 @@ static struct pgbox_list_watch *watch_init(struct pgbox_mailbox_list *list)
 	watch->list = list;
 	watch->to_poll = timeout_add(
 		list->list.mail_set->mailbox_idle_check_interval * 1000,
-		watch_wake, watch);
+		watch_poll, watch);
 	T_BEGIN {
+		watch_file_create(watch);
 		watch_listen(watch);
 	} T_END;
 	return watch;

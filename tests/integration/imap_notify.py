@@ -36,6 +36,11 @@ def counted(client, mailbox, words, seconds=10):
         timeout=seconds)[-1]
 
 
+def looking(lab):
+    """A node that looks for changes often."""
+    return lab.node("looking", extra="\nmailbox_idle_check_interval = 2 secs\n")
+
+
 @timeout(60)
 def test_create_delete(lab):
     """A new mailbox is listed, a deleted one is \\NonExistent."""
@@ -154,7 +159,7 @@ def test_burst(lab):
 @timeout(60)
 def test_other_node(lab):
     """Changes of another node are found by looking now and then."""
-    node = lab.node("looking", extra="\nmailbox_idle_check_interval = 2 secs\n")
+    node = looking(lab)
     a, b = watching(lab, "NOTIFY SET (PERSONAL (MailboxName SubscriptionChange MessageNew "
                     "MessageExpunge))", node=node)
     b.ok("CREATE box")
@@ -170,15 +175,28 @@ def test_other_node(lab):
 @only("pgbox")
 @timeout(60)
 def test_cache_removed(lab):
-    """The file that is watched may go with the whole cache."""
-    user = lab.user()
-    a, b = lab.imap(user), lab.imap(user)
+    """The file that is watched may go with the whole cache; it comes back."""
+    node = looking(lab)
+    user = lab.user(node)
+    a, b = lab.imap(user, node), lab.imap(user, node)
     a.ok("CREATE box")
     a.ok(MESSAGES)
-    shutil.rmtree(lab.node().index_dir(user))
-    a.quiet(2)
+    shutil.rmtree(node.index_dir(user), ignore_errors=True)
+    proc.wait_for(lambda: os.path.exists(os.path.join(
+        node.index_dir(user), "pgbox.list.notify")), 8, "the file to come back")
     b.ok("APPEND box ", Lit(PLAIN))
     counted(a, b"box", b"MESSAGES 1")
+
+
+@only("pgbox")
+@timeout(60)
+def test_nothing_is_written_unwatched(lab):
+    """Sessions that don't use NOTIFY leave no file for it."""
+    user = lab.user()
+    c = lab.imap(user)
+    c.ok("CREATE box")
+    c.ok("APPEND box ", Lit(PLAIN))
+    true("pgbox.list.notify" not in os.listdir(lab.node().index_dir(user)), "no file")
 
 
 @only("pgbox")
