@@ -447,7 +447,8 @@ void pgbox_changes_drop_expunges(struct pgbox_transaction *pt)
 
 void pgbox_changes_amend_appends(struct pgbox_transaction *pt,
 				 struct pgbox_upload *upload,
-				 const struct pgbox_change_result *result)
+				 const struct pgbox_change_result *result,
+				 bool pin)
 {
 	struct mail_index_transaction *itrans = pt->t.itrans;
 	ARRAY_TYPE(seq_range) *saved_uids = &pt->t.changes->saved_uids;
@@ -470,7 +471,7 @@ void pgbox_changes_amend_appends(struct pgbox_transaction *pt,
 	}
 	/* UIDs out of order (dsync) sort the appends when the transaction is
 	   finished, but not their modseqs: the caller pins those by UID. */
-	for (i = 0; i < count && !itrans->appends_nonsorted; i++) {
+	for (i = 0; i < count && pin && !itrans->appends_nonsorted; i++) {
 		mail_index_update_modseq(itrans, mails[i]->seq,
 					 result->modseq);
 	}

@@ -42,10 +42,11 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 unsigned int pgbox_changes_count_records(struct pgbox_transaction *pt);
 /* Remove all expunges from the index transaction. */
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt);
-/* Give the messages that the transaction appends their UIDs, in order, and
-   the new modseq. */
+/* Give the messages that the transaction appends their UIDs, in order. With
+   pin they get the new modseq, unless they aren't sorted by UID. */
 void pgbox_changes_amend_appends(struct pgbox_transaction *pt,
 				 struct pgbox_upload *upload,
-				 const struct pgbox_change_result *result);
+				 const struct pgbox_change_result *result,
+				 bool pin);
 
 #endif

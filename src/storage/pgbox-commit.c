@@ -22,9 +22,10 @@ struct pgbox_commit {
 
 	/* highest modseq that the commit took */
 	uint64_t modseq;
-	/* modseq of the appends, to be pinned by UID when they aren't sorted */
+	/* modseq of the appends; those to be pinned to it after all else, for
+	   they aren't sorted or an expunge counts before */
 	uint64_t append_modseq;
-	ARRAY_TYPE(seq_range) unsorted_uids;
+	ARRAY_TYPE(seq_range) late_uids;
 	/* expunged by this commit, not by others */
 	ARRAY_TYPE(seq_range) expunged_uids;
 };
@@ -34,7 +35,7 @@ static struct pgbox_commit *commit_init(struct pgbox_mailbox *mbox)
 	struct pgbox_commit *commit = i_new(struct pgbox_commit, 1);
 
 	commit->mbox = mbox;
-	i_array_init(&commit->unsorted_uids, 8);
+	i_array_init(&commit->late_uids, 8);
 	i_array_init(&commit->expunged_uids, 8);
 	return commit;
 }
@@ -44,7 +45,7 @@ static void commit_free(struct pgbox_commit **_commit)
 	struct pgbox_commit *commit = *_commit;
 
 	*_commit = NULL;
-	array_free(&commit->unsorted_uids);
+	array_free(&commit->late_uids);
 	array_free(&commit->expunged_uids);
 	i_free(commit);
 }
@@ -160,10 +161,13 @@ commit_amend_transaction(struct pgbox_commit *commit,
 			 struct pgbox_write_results *results, bool contested)
 {
 	struct mail_index_transaction *itrans = pt->t.itrans;
-	bool expunges = array_count(&changes->expunged_uids) > 0;
+	bool late_pins, expunges = array_count(&changes->expunged_uids) > 0;
 
-	if (upload != NULL)
-		pgbox_changes_amend_appends(pt, upload, &results->append);
+	if (upload != NULL) {
+		pgbox_changes_amend_appends(pt, upload, &results->append,
+					    !expunges);
+	}
+	late_pins = upload != NULL && (expunges || itrans->appends_nonsorted);
 	if (array_count(&changes->ops) > 0) {
 		pgbox_changes_amend_stores(pt, changes, &results->store,
 					   contested);
@@ -176,20 +180,22 @@ commit_amend_transaction(struct pgbox_commit *commit,
 	if (commit->modseq != 0) {
 		/* Each record counts one. Raising the log before them makes
 		   lib-index remember about this modseq for the single flags
-		   (SEARCH MODSEQ "/flags/..."), too. If that fails, so will
-		   the transaction. */
+		   (SEARCH MODSEQ "/flags/..."), too. Not with expunges: a
+		   client that leaves with a modseq between must be below what
+		   a rebuilt log knows. If it fails, so will the transaction. */
 		(void)pgbox_index_log_raise(&commit->lock, commit->modseq -
-			pgbox_changes_count_records(pt) - (expunges ? 1 : 0));
+			(expunges ? PGBOX_MODSEQ_HALF :
+			 pgbox_changes_count_records(pt)));
 		/* an expunge record is written last and counts one itself */
 		mail_index_update_highest_modseq(itrans, expunges ?
 			commit->modseq - 1 : commit->modseq);
 		pgbox_index_update_header(commit->mbox, itrans, commit->modseq);
 	}
-	if (itrans->appends_nonsorted) {
+	if (late_pins) {
 		const struct seq_range *range;
 
 		array_foreach(&pt->t.changes->saved_uids, range) {
-			seq_range_array_add_range(&commit->unsorted_uids,
+			seq_range_array_add_range(&commit->late_uids,
 						  range->seq1, range->seq2);
 		}
 	}
@@ -205,7 +211,8 @@ commit_leave_to_pull(struct pgbox_transaction *pt, struct pgbox_upload *upload,
 		     const struct pgbox_write_results *results)
 {
 	if (upload != NULL)
-		pgbox_changes_amend_appends(pt, upload, &results->append);
+		pgbox_changes_amend_appends(pt, upload, &results->append,
+					    FALSE);
 	/* through the vfunc: the cache's part is to go too */
 	pt->t.itrans->v.reset(pt->t.itrans);
 }
@@ -255,8 +262,10 @@ static int commit_lock_index(struct pgbox_commit *commit)
 }
 
 static int
-commit_moved(struct pgbox_commit *commit, struct pgbox_transaction *pt)
+commit_moved(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+	     const struct pgbox_changes *changes)
 {
+	array_append_array(&commit->expunged_uids, &changes->expunged_uids);
 	pgbox_changes_drop_expunges(pt);
 	if (!commit->locked)
 		return 0;
@@ -301,7 +310,7 @@ commit_run(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 	if (commit_lock_index(commit) < 0)
 		return -1;
 	if (upload == NULL && commit_is_moved(mbox, changes))
-		return commit_moved(commit, pt);
+		return commit_moved(commit, pt, changes);
 	return commit_locked(commit, pt, upload, changes);
 }
 
@@ -362,11 +371,11 @@ static bool commit_write_late_pins(struct pgbox_commit *commit)
 	ARRAY_TYPE(seq_range) none;
 	bool ret;
 
-	if (array_count(&commit->unsorted_uids) == 0)
+	if (array_count(&commit->late_uids) == 0)
 		return TRUE;
 	i_array_init(&none, 1);
 	ret = pgbox_index_log_changes(&commit->lock, commit->append_modseq,
-				      &none, &commit->unsorted_uids) == 0;
+				      &none, &commit->late_uids) == 0;
 	array_free(&none);
 	return ret;
 }

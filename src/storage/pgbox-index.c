@@ -34,6 +34,10 @@ void pgbox_index_read_header(struct pgbox_mailbox *mbox,
 	if (hdr_r->epoch != mbox->epoch ||
 	    hdr->uid_validity != mbox->uidvalidity)
 		hdr_r->last_synced = 0;
+	if ((hdr->flags & MAIL_INDEX_HDR_FLAG_FSCKD) != 0) {
+		/* lib-index has mended what it could: it isn't complete */
+		hdr_r->last_synced = 0;
+	}
 }
 
 void pgbox_index_refresh_header(struct pgbox_mailbox *mbox,
@@ -123,6 +127,7 @@ pgbox_index_reset_begin(struct pgbox_index_lock *lock,
 	trans = mail_index_transaction_begin(view,
 		MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
 	mail_index_reset(trans);
+	mail_index_unset_fscked(trans);
 	mail_index_update_header(trans,
 		offsetof(struct mail_index_header, uid_validity),
 		&uidvalidity, sizeof(uidvalidity), TRUE);

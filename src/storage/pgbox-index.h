@@ -23,8 +23,9 @@ struct pgbox_index_lock {
 /* Register our header extension. Call once the index is allocated. */
 void pgbox_index_register(struct pgbox_mailbox *mbox);
 
-/* Read our header from a view. last_synced is 0 if there is none, or it is of
-   another epoch or UIDVALIDITY than the mailbox's row. */
+/* Read our header from a view. last_synced is 0 if there is none, if it is of
+   another epoch or UIDVALIDITY than the mailbox's row, or if lib-index found
+   the index damaged. */
 void pgbox_index_read_header(struct pgbox_mailbox *mbox,
 			     struct mail_index_view *view,
 			     struct pgbox_index_header *hdr_r);

@@ -288,7 +288,13 @@ static int sync_full(struct pgbox_mailbox *mbox)
 	if (pgbox_index_lock(mbox, &lock) < 0)
 		return -1;
 	ret = sync_pull_begin(mbox, 0, &pull, &counters);
-	if (ret > 0) {
+	if (ret > 0 && (counters.epoch != mbox->epoch ||
+			counters.uidvalidity != mbox->uidvalidity)) {
+		/* the messages aren't those of the index any more */
+		pgbox_pull_end(&pull);
+		sync_set_stale(mbox);
+		ret = -1;
+	} else if (ret > 0) {
 		ret = pgbox_pull_apply(&lock, &pull, &counters,
 				 &pgbox_pull_unbounded,
 				       PGBOX_APPLY_COMPARE);

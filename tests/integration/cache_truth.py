@@ -213,6 +213,28 @@ def damage(rng, folder, how):
 
 
 @only("pgbox")
+def test_index_half_lost(lab):
+    """Messages are missing in the index: lib-index drops them, we get them back."""
+    user = lab.user()
+    c = lab.imap(user)
+    fill(c, "INBOX", 300)
+    c.ok("SELECT INBOX")
+    # enough for lib-index to write the index file, not just the log
+    for number in range(30):
+        c.ok("STORE 1:* +FLAGS.SILENT (k%d)" % number)
+    check(lab, c, user)
+    c.logout()
+    for where, _, names in os.walk(lab.node().index_dir(user)):
+        if "dovecot.index" in names:
+            path = os.path.join(where, "dovecot.index")
+            os.truncate(path, os.path.getsize(path) * 2 // 3)
+    lab.node().expect_log("Error: .*index file")
+    for _ in range(2):
+        eq(picture(lab.imap(user), "INBOX")[1], Truth(lab, user).rows)
+    has("fscking", lab.node().log_since_mark())
+
+
+@only("pgbox")
 @timeout(180)
 def test_two_nodes_alternate(lab):
     """Changes from both nodes in turn: both agree with the database each time."""

@@ -221,6 +221,24 @@ def test_lda_unknown_user(lab):
 
 # -- quota ----------------------------------------------------------------
 
+def test_quota_kept_apart(lab):
+    """A quota backend that keeps sums of its own follows MOVE and EXPUNGE."""
+    node = lab.node("sums", extra="plugin {\n  quota = dict:User quota::file:%h/quota-sums\n}\n")
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    fill(c, "INBOX", 5)
+    c.ok("CREATE box")
+    c.ok("SELECT INBOX")
+    c.ok("MOVE 1:2 box")
+    c.ok("MOVE 1 INBOX")
+    c.ok("STORE 1 +FLAGS (\\Deleted)")
+    c.ok("EXPUNGE")
+    c.logout()
+    lines = node.doveadm("quota", "get", user=user).stdout.decode().splitlines()
+    count, = [line.split()[3] for line in lines if " MESSAGE " in line]
+    eq(int(count), 4)
+
+
 def test_quota_exceeded(lab):
     """Over quota: LMTP 552, APPEND [OVERQUOTA], COPY too; below it works again."""
     user = lab.user(fields="userdb_quota_rule=*:bytes=100k userdb_quota_rule2=Trash:ignore")
