@@ -112,11 +112,14 @@ apply_row_keywords(struct apply_ctx *ctx, const struct pgbox_pull_row *row)
 
 static void apply_set_keywords(struct apply_ctx *ctx, uint32_t seq)
 {
+	const unsigned int *indexes;
+	unsigned int count;
+
 	/* most rows of a pull have the same keywords as the one before */
-	if (ctx->keywords == NULL ||
-	    ctx->keywords->count != array_count(&ctx->keyword_indexes) ||
-	    memcmp(ctx->keywords->idx, array_front(&ctx->keyword_indexes),
-		   sizeof(unsigned int) * ctx->keywords->count) != 0) {
+	indexes = array_get(&ctx->keyword_indexes, &count);
+	if (ctx->keywords == NULL || ctx->keywords->count != count ||
+	    (count > 0 && memcmp(ctx->keywords->idx, indexes,
+				 sizeof(*indexes) * count) != 0)) {
 		if (ctx->keywords != NULL)
 			mail_index_keywords_unref(&ctx->keywords);
 		ctx->keywords = mail_index_keywords_create_from_indexes(

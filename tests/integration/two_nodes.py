@@ -444,6 +444,18 @@ def test_some_changed_already(lab):
         check(lab, client, user)
 
 
+@only("pgbox")
+def test_last_keyword_of_many(lab):
+    """Several messages lose their last keyword on the other node."""
+    user, a, b = two_clients(lab, 5)
+    a.ok("STORE 1:5 +FLAGS (kw)")
+    check(lab, b, user)
+    a.ok("STORE 1:3 -FLAGS (kw)")
+    a.ok("STORE 5 FLAGS (\\Seen)")
+    eq(sorted(b.ok("NOOP").fetches()), [1, 2, 3, 5])
+    check(lab, b, user)
+
+
 def history(lab, seed):
     """One history; a failure is told with all that happened."""
     world = World(lab, seed)
