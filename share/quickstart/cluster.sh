@@ -107,13 +107,20 @@ database_start() {
 	fi
 	say "Installing the schema"
 	secret_file dovecot-password
-	"$ROOT/sql/pgbox-schema" install --database "$PGURI" \
-		--dovecot-password-file "$DIR/secrets/dovecot-password" > "$DIR/schema.log" 2>&1 || {
-		log_tail "$DIR/schema.log"
-		die "installing the schema failed" "The whole output is in $DIR/schema.log."
-	}
-	note "$(tail -n 1 "$DIR/schema.log")"
+	: > "$DIR/schema.log"
+	schema_step install --dovecot-password-file "$DIR/secrets/dovecot-password"
+	# what is there may be older than this checkout
+	schema_step upgrade
+	# "already at version" only if neither had anything to do
+	note "$(grep -E 'installed version|upgraded|functions of this' "$DIR/schema.log" || tail -n 1 "$DIR/schema.log")"
 	account_ensure
+}
+
+schema_step() { # COMMAND [OPTION...]
+	"$ROOT/sql/pgbox-schema" "$1" --database "$PGURI" "${@:2}" >> "$DIR/schema.log" 2>&1 || {
+		log_tail "$DIR/schema.log"
+		die "pgbox-schema $1 failed" "The whole output is in $DIR/schema.log."
+	}
 }
 
 # The demo account with a password that we know. Values go in by standard
