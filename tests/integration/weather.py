@@ -16,30 +16,38 @@ from tap import eq, has, only, timeout, true
 
 # Answers that say: not now, try again later.
 LATER = {"UNAVAILABLE", "SERVERBUG", "INUSE"}
-SOON = """
+
+
+def patience(connect, query):
+    """Settings: how many milliseconds the plugin waits. Longer under valgrind."""
+    slow = 8 if os.environ.get("PGBOX_TEST_VALGRIND") else 1
+    return """
 plugin {
-  pgbox_connect_timeout = 2 secs
-  pgbox_query_timeout = 3 secs
+  pgbox_connect_timeout = %d msecs
+  pgbox_query_timeout = %d msecs
 }
-"""
+""" % (connect * slow, query * slow)
 
 
-def stormy(lab):
+SOON = patience(2000, 3000)
+
+
+def stormy(lab, name="stormy", extra=SOON):
     """(node, its proxy): a node that reaches PostgreSQL through a proxy."""
-    if "stormy" not in lab.nodes:
-        proxy = Proxy(os.path.join(lab.dir, "proxy"), lab.cluster.socket)
+    if name not in lab.nodes:
+        proxy = Proxy(os.path.join(lab.dir, "proxy-" + name), lab.cluster.socket)
         database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-        lab.node("stormy", database=database, extra=SOON).proxy = proxy
-    node = lab.nodes["stormy"]
+        lab.node(name, database=database, extra=extra).proxy = proxy
+    node = lab.nodes[name]
     node.proxy.disarm()
     # Errors are expected here; Panic and Fatal never are.
     node.expect_log("Error: ")
     return node, node.proxy
 
 
-def opened(lab, node, count=3):
+def opened(lab, node, count=3, others=()):
     """(user, client) with messages in the selected INBOX and a `box`."""
-    user = lab.user(node)
+    user = lab.user(node, *others)
     c = lab.imap(user, node)
     fill(c, "INBOX", count)
     c.ok("CREATE box")

@@ -5,10 +5,13 @@ bytes on to the real one. It reads just enough of the protocol to know where
 messages begin: each ReadyForQuery of the server ends one round trip."""
 
 import os
+import re
 import socket
 import threading
 
 READY = b"Z"
+# A prepared statement of the plugin, or the end of a transaction.
+STATEMENT = re.compile(rb"pgbox-[a-z-]+\0|COMMIT\b")
 
 
 class Proxy:
@@ -25,6 +28,7 @@ class Proxy:
         self._flow = threading.Event()
         self._flow.set()
         self._trap = None
+        self._heard = None
         self._muted = set()
         self._answered = threading.Event()
         self.sprung = threading.Event()
@@ -63,13 +67,23 @@ class Proxy:
         else:
             self._flow.set()
 
-    def cut_at(self, pattern, after=False):
+    def cut_at(self, pattern, after=False, refuse=False):
         """Cut the connection when the client sends the pattern, once.
 
-        With after, the server gets it and works; its answer is lost."""
+        With after, the server gets it and works; its answer is lost. With
+        refuse, no other connection is let in from then on."""
         self.sprung.clear()
         self._answered.clear()
-        self._trap = (pattern, after)
+        self._trap = (pattern, after, refuse)
+
+    def listen(self):
+        """Begin to note the names of the statements that pass."""
+        self._heard = []
+
+    def heard(self):
+        """Patterns for cut_at(): the statements since listen(), in order."""
+        heard, self._heard = self._heard, None
+        return list(dict.fromkeys(heard))
 
     def disarm(self):
         """Forget cut_at, refuse and stall."""
@@ -114,9 +128,12 @@ class Proxy:
         while True:
             data = receive(client)
             self._flow.wait()
+            if self._heard is not None:
+                self._heard += STATEMENT.findall(tail + data)
             trap = self._trap
             hit = bool(trap and trap[0] in tail + data)
             if hit:
+                self._refuse = self._refuse or trap[2]
                 self._spring(pair, data if trap[1] else b"")
                 break
             if not data or not send(server, data):
