@@ -153,6 +153,19 @@ commit_pull_others(struct pgbox_commit *commit,
 	return pgbox_sync_pull_locked(&commit->lock, &bounds) < 0 ? -1 : 1;
 }
 
+/* Where the log has to be before the records of this transaction. Changes of
+   flags come before the expunges that are committed with them, a step below. */
+static uint64_t
+commit_raise_to(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+		const struct pgbox_write_results *results, bool expunges)
+{
+	if (!expunges)
+		return commit->modseq - pgbox_changes_count_records(pt);
+	if (results->store.modseq != 0)
+		return results->store.modseq - pgbox_changes_count_records(pt);
+	return commit->modseq - PGBOX_MODSEQ_HALF;
+}
+
 static void
 commit_amend_transaction(struct pgbox_commit *commit,
 			 struct pgbox_transaction *pt,
@@ -183,9 +196,8 @@ commit_amend_transaction(struct pgbox_commit *commit,
 		   (SEARCH MODSEQ "/flags/..."), too. Not with expunges: a
 		   client that leaves with a modseq between must be below what
 		   a rebuilt log knows. If it fails, so will the transaction. */
-		(void)pgbox_index_log_raise(&commit->lock, commit->modseq -
-			(expunges ? PGBOX_MODSEQ_HALF :
-			 pgbox_changes_count_records(pt)));
+		(void)pgbox_index_log_raise(&commit->lock,
+			commit_raise_to(commit, pt, results, expunges));
 		/* an expunge record is written last and counts one itself */
 		mail_index_update_highest_modseq(itrans, expunges ?
 			commit->modseq - 1 : commit->modseq);

@@ -347,6 +347,8 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	}
 	array_free(&uids);
 	if (ret == 0 && !fetch_is_done(mail, what)) {
+		/* whoever syncs now has to hear of it, in this turn, too */
+		i_zero(&ctx.mbox->current_time);
 		mail_set_expunged(_mail);
 		ret = -1;
 	}

@@ -4,6 +4,7 @@ import os
 import poplib
 
 import proc
+from cache_truth import check
 from imapclient import Lit, flags_of
 from mails import MIXED, PLAIN, fill, simple
 from tap import eq, has, only, true
@@ -350,3 +351,18 @@ def test_pop3_while_imap(lab):
     p.quit()
     proc.wait_for(lambda: c.ok("NOOP").expunged() == [2], 5, "the expunge")
     eq(c.ok("UID SEARCH ALL").numbers(), [1, 3])
+
+
+@only("pgbox")
+def test_pop3_reads_and_deletes(lab):
+    """RETR and DELE of one session are one commit: flags, then expunges."""
+    user = lab.user()
+    c = lab.imap(user)
+    fill(c, "INBOX", 5)
+    c.ok("SELECT INBOX")
+    p = pop3(lab, user)
+    p.retr(1)
+    p.retr(2)
+    p.dele(4)
+    p.quit()
+    check(lab, c, user)
