@@ -257,7 +257,10 @@ commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 
 /* The lock spans the commit in the database and that of the index: else
    another process of this node could pull our changes in between, and we would
-   write them a second time. */
+   write them a second time. It is taken before the first statement that locks
+   anything in the database, new bodies included: two processes that store the
+   same body wait for each other there, and one of them mustn't wait for the
+   other's index lock meanwhile. */
 static int commit_lock_index(struct pgbox_commit *commit)
 {
 	if (commit->mbox->index_cold)
@@ -309,16 +312,7 @@ commit_run(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 	   struct pgbox_upload *upload, struct pgbox_changes *changes)
 {
 	struct pgbox_mailbox *mbox = commit->mbox;
-	struct pgbox_error error;
 
-	/* before the lock: it may take its time */
-	if (upload != NULL &&
-	    pgbox_upload_contents(upload, mbox->storage->conn,
-				  pgbox_changes_are_some(changes),
-				  &error) < 0) {
-		pgbox_mailbox_set_error(&mbox->box, &error);
-		return -1;
-	}
 	if (commit_lock_index(commit) < 0)
 		return -1;
 	if (upload == NULL && commit_is_moved(mbox, changes))

@@ -141,6 +141,21 @@ pgbox_index_reset_begin(struct pgbox_index_lock *lock,
 	return trans;
 }
 
+static int
+log_append_begin(struct pgbox_index_lock *lock,
+		 struct mail_transaction_log_append_ctx **ctx_r)
+{
+	struct mail_index *index = lock->mbox->box.index;
+
+	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
+					      ctx_r) < 0)
+		return -1;
+	/* as committing a transaction does: the modseqs are counted from the
+	   log's end */
+	(*ctx_r)->new_highest_modseq = index->log->head->sync_highest_modseq;
+	return 0;
+}
+
 static void
 log_add_modseq(struct mail_transaction_log_append_ctx *ctx, uint64_t modseq)
 {
@@ -255,13 +270,10 @@ void pgbox_index_modseqs_add(buffer_t *modseqs, uint32_t uid, uint64_t modseq)
 int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
 			     const buffer_t *modseqs)
 {
-	struct mail_index *index = lock->mbox->box.index;
 	struct mail_transaction_log_append_ctx *ctx;
 
-	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
-					      &ctx) < 0)
+	if (log_append_begin(lock, &ctx) < 0)
 		return -1;
-	ctx->new_highest_modseq = index->log->head->sync_highest_modseq;
 	T_BEGIN {
 		if (modseqs->used > 0) {
 			log_add_ext_intro(ctx, MAIL_INDEX_MODSEQ_EXT_NAME,
@@ -278,13 +290,10 @@ int pgbox_index_reset_finish(struct pgbox_index_lock *lock, uint64_t target,
 
 int pgbox_index_log_raise(struct pgbox_index_lock *lock, uint64_t modseq)
 {
-	struct mail_index *index = lock->mbox->box.index;
 	struct mail_transaction_log_append_ctx *ctx;
 
-	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
-					      &ctx) < 0)
+	if (log_append_begin(lock, &ctx) < 0)
 		return -1;
-	ctx->new_highest_modseq = index->log->head->sync_highest_modseq;
 	log_add_modseq(ctx, modseq);
 	return mail_transaction_log_append_commit(&ctx);
 }
@@ -293,15 +302,10 @@ int pgbox_index_log_changes(struct pgbox_index_lock *lock, uint64_t target,
 			     const ARRAY_TYPE(seq_range) *expunged_uids,
 			     const ARRAY_TYPE(seq_range) *changed_uids)
 {
-	struct mail_index *index = lock->mbox->box.index;
 	struct mail_transaction_log_append_ctx *ctx;
 
-	if (mail_transaction_log_append_begin(index, MAIL_TRANSACTION_EXTERNAL,
-					      &ctx) < 0)
+	if (log_append_begin(lock, &ctx) < 0)
 		return -1;
-	/* as committing a transaction does: the modseqs are counted from the
-	   log's end */
-	ctx->new_highest_modseq = index->log->head->sync_highest_modseq;
 	if (array_count(expunged_uids) > 0) {
 		/* An expunge record counts one: it lands on target, and a
 		   session that syncs its view now reports target with

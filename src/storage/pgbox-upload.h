@@ -57,8 +57,8 @@ int pgbox_upload_digest(struct pgbox_upload *upload,
 /* Send the contents, if there are any that don't fit in the statement that
    appends: then upload->pipeline is set afterwards, and if it is set already
    there is nothing to do. mixed: the same transaction will do more than append,
-   so that contents can't travel with the append. No lock is held yet that
-   others wait for, but on bodies that are new. Round trips: none for one
+   so that contents can't travel with the append. In the database others wait
+   for nothing yet but for bodies that are new. Round trips: none for one
    usual message or for copies, else 1, and 1 before it if bodies of more than
    one chunk are among them. */
 int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,

@@ -82,7 +82,6 @@ write_upload(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,
 	struct pgbox_conn *conn = mbox->storage->conn;
 	bool mixed = pgbox_changes_are_some(changes);
 
-	/* done already unless this is a repetition */
 	if (pgbox_upload_contents(upload, conn, mixed, error_r) < 0)
 		return -1;
 	if (mixed) {

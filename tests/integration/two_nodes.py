@@ -471,6 +471,35 @@ def history(lab, seed):
         peer.client.close()
 
 
+SLOW_BODY = """
+CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN IF NEW.size = 77 THEN PERFORM pg_sleep(1); END IF; RETURN NULL; END';
+CREATE TRIGGER slow AFTER INSERT ON pgbox.body FOR EACH ROW EXECUTE FUNCTION public.slow();
+GRANT EXECUTE ON FUNCTION public.slow() TO public"""
+
+
+@only("pgbox")
+@timeout(60)
+def test_same_body_at_once(lab):
+    """Who waits for somebody's new body doesn't hold the index lock that the
+    other one needs: one of them would have to give up."""
+    user = lab.user()
+    multi, single = lab.imap(user), lab.imap(user)
+    multi.ok("SELECT INBOX")
+    multi.ok("UNSELECT")
+    first, second = (b"Subject: s\r\n\r\n" + body + b"\r\n" for body in (b"x" * 50, b"y" * 75))
+    lab.cluster.psql(SLOW_BODY)
+    begun = time.monotonic()
+    tags = (multi.send("APPEND INBOX ", Lit(first), " ", Lit(second)),)
+    time.sleep(0.5)
+    tags += (single.send("APPEND INBOX ", Lit(first)),)
+    replies = (single.finish(tags[1], 40), multi.finish(tags[0], 40))
+    took = time.monotonic() - begun
+    lab.cluster.psql("DROP TRIGGER slow ON pgbox.body; DROP FUNCTION public.slow()")
+    eq([reply.status for reply in replies], ["OK", "OK"])
+    true(took < 10, "took %.1f s" % took)
+
+
 @only("pgbox")
 @timeout(400)
 def test_histories(lab):
