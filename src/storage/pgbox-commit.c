@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "str.h"
 #include "mail-user.h"
 #include "mail-index-modseq.h"
 #include "mail-index-transaction-private.h"
@@ -54,13 +55,15 @@ static void commit_free(struct pgbox_commit **_commit)
 static const char *commit_reason(struct pgbox_transaction *pt)
 {
 	struct mail_user *user = pt->t.box->storage->user;
+	const struct ip_addr *ip = user->conn.remote_ip;
+	string_t *str = t_str_new(64);
 
-	return t_strdup_printf("%s%s%s%s%s", user->service,
-			       user->conn.remote_ip == NULL ? "" : " from ",
-			       user->conn.remote_ip == NULL ? "" :
-			       net_ip2addr(user->conn.remote_ip),
-			       pt->t.reason == NULL ? "" : ": ",
-			       pt->t.reason == NULL ? "" : pt->t.reason);
+	str_append(str, user->service);
+	if (ip != NULL && ip->family != 0)
+		str_printfa(str, " from %s", net_ip2addr(ip));
+	if (pt->t.reason != NULL)
+		str_printfa(str, ": %s", pt->t.reason);
+	return str_c(str);
 }
 
 /* The messages were moved by the transaction of the mailbox that they went to:

@@ -36,12 +36,19 @@ static struct mailbox_list *pgbox_list_alloc(void)
 
 /* Doesn't connect, and doesn't fail: the user gets in, and each command tells
    what is wrong. */
-static int pgbox_list_init(struct mailbox_list *_list,
-			   const char **error_r ATTR_UNUSED)
+static int
+pgbox_list_init(struct mailbox_list *_list, const char **error_r)
 {
 	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
 	struct mail_namespace *ns = _list->ns;
 	const char *error = NULL;
+
+	/* our storage has set it, see pgbox_storage_get_list_settings() */
+	if (!_list->set.no_fs_validation) {
+		*error_r = "LAYOUT=pgbox lists mailboxes of pgbox only: "
+			"remove LAYOUT from mail_location";
+		return -1;
+	}
 
 	list->sep = ns->set->separator[0] != '\0' ?
 		ns->set->separator[0] : PGBOX_HIERARCHY_SEP;

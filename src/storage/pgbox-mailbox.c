@@ -3,6 +3,7 @@
 #include "lib.h"
 #include "array.h"
 #include "guid.h"
+#include "ioloop.h"
 #include "mail-index-modseq.h"
 #include "mail-index-private.h"
 #include "pgbox-storage.h"
@@ -135,22 +136,35 @@ static void pgbox_mailbox_close(struct mailbox *box)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
 
+	timeout_remove(&mbox->to_poll);
 	mailbox_free_arrays(mbox);
 	mbox->index_cold = FALSE;
 	mbox->open_modseq = 0;
 	index_storage_mailbox_close(box);
 }
 
-/* Changes of other processes of this node show in the log at once. Those of
-   other nodes are found by Dovecot's own polling of the mailbox. */
+static void mailbox_poll_timeout(struct mailbox *box)
+{
+	/* whoever waits syncs now: one round trip */
+	box->notify_callback(box, box->notify_context);
+}
+
+/* Changes of this node's processes show in the log at once. Those of other
+   nodes are asked for now and then. */
 static void pgbox_mailbox_notify_changes(struct mailbox *box)
 {
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
 	const char *dir;
 
-	if (box->notify_callback == NULL)
+	timeout_remove(&mbox->to_poll);
+	if (box->notify_callback == NULL) {
 		mailbox_watch_remove_all(box);
-	else if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX,
-				     &dir) > 0) {
+		return;
+	}
+	mbox->to_poll = timeout_add(
+		box->storage->set->mailbox_idle_check_interval * 1000,
+		mailbox_poll_timeout, box);
+	if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) > 0) {
 		mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix,
 						   ".log", NULL));
 	}

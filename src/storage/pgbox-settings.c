@@ -53,8 +53,14 @@ pgbox_user_get_conn(struct mail_user *user, const char **error_r)
 			       &set.idle_timeout_msecs, error_r) < 0)
 		return NULL;
 	value = mail_user_plugin_getenv(user, "pgbox_prepare");
+	if (value != NULL && strcmp(value, "yes") != 0 &&
+	    strcmp(value, "no") != 0) {
+		*error_r = t_strdup_printf("pgbox_prepare: must be yes or no, "
+					   "not %s", value);
+		return NULL;
+	}
+	set.prepare = value == NULL || strcmp(value, "yes") == 0;
 	pgbox_schema_set_check(&set);
-	set.prepare = value == NULL || strcmp(value, "no") != 0;
 	return pgbox_conn_get(&set, user->event);
 }
 

@@ -59,6 +59,9 @@ struct pgbox_mailbox {
 	   of the ioloop asks nothing. */
 	struct timeval current_time;
 
+	/* somebody waits for changes (IDLE): the next time to ask for them */
+	struct timeout *to_poll;
+
 	/* keyword number of the database -> keyword index of the local index,
 	   UINT_MAX for gaps; [0] is never used */
 	ARRAY(unsigned int) keyword_map;

@@ -471,6 +471,25 @@ def history(lab, seed):
         peer.client.close()
 
 
+@only("pgbox")
+@timeout(60)
+def test_idle_asks_other_nodes(lab):
+    """IDLE shows what another node did, within mailbox_idle_check_interval."""
+    quick = lab.node("quick", extra="mailbox_idle_check_interval = 2 secs")
+    user = lab.user(quick)
+    idler, other = lab.imap(user, quick), lab.imap(user)
+    fill(other, "INBOX", 2)
+    idler.ok("SELECT INBOX")
+    tag = idler.idle()
+    fill(other, "INBOX", 1)
+    idler.wait_untagged(lambda item: item.name == "EXISTS" and item.number == 3)
+    other.ok("SELECT INBOX")
+    other.ok("STORE 1 +FLAGS (\\Deleted)")
+    other.ok("EXPUNGE")
+    idler.wait_untagged(lambda item: item.name == "EXPUNGE" and item.number == 1)
+    eq(idler.done(tag).status, "OK")
+
+
 SLOW_BODY = """
 CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
   'BEGIN IF NEW.size = 77 THEN PERFORM pg_sleep(1); END IF; RETURN NULL; END';
