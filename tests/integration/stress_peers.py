@@ -28,7 +28,7 @@ FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label1", "$Label2", "
 KEY = re.compile(rb"^Message-ID: <([AL]\d+)@stress>", re.M | re.I)
 # What an administrator's or another client's doings may bring upon a command.
 GONE = ("NONEXISTENT", "TRYCREATE", "ALREADYEXISTS", "Mailbox doesn't exist",
-        "Mailbox has children")
+        "Mailbox was deleted under us", "Mailbox has children")
 CROWDED = 60
 
 
