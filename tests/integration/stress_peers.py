@@ -115,7 +115,7 @@ class Session(Worker):
         self.user = user
         self.node = node
         self.qresync = False
-        self.box = None
+        self.box = self.left = None
         self.view = View(0)
         self.client = None
         self.connect()
@@ -127,7 +127,7 @@ class Session(Worker):
         if self.client:
             self.client.close()
         self.client = self.node.imap(self.user, timeout=60)
-        self.box = None
+        self.box = self.left = None
         self.qresync = self.rng.random() < 0.4
         if self.qresync:
             self.client.ok("ENABLE QRESYNC")
@@ -138,8 +138,8 @@ class Session(Worker):
 
     @property
     def risky(self):
-        """Whether the selected mailbox may be deleted by others."""
-        return self.box in SCRATCH
+        """Whether the selected mailbox, or the one being left, may be deleted by others."""
+        return (self.box or self.left) in SCRATCH
 
     def cmd(self, *pieces, may=()):
         """A command; its answer must be OK or a NO for one of the reasons."""
@@ -191,7 +191,7 @@ class Session(Worker):
         """SELECT or EXAMINE, mostly of a mailbox that stays."""
         box = self.rng.choice(STABLE if self.rng.random() < 0.95 else SCRATCH)
         verb = self.rng.choice(("SELECT ", "SELECT ", "SELECT ", "EXAMINE "))
-        self.box = None
+        self.left, self.box = self.box, None
         reply = self.cmd(verb, box, self.rng.choice(("", " (CONDSTORE)")),
                          may=GONE if box in SCRATCH else ())
         if not reply.ok:
@@ -448,9 +448,8 @@ class Session(Worker):
         dice = self.rng.random()
         if dice < 0.6:
             # CLOSE tells of no expunges
-            box, self.box = self.box, None
-            self.cmd("UNSELECT" if dice < 0.3 or not self.writable else "CLOSE",
-                     may=GONE if box in SCRATCH else ())
+            self.left, self.box = self.box, None
+            self.cmd("UNSELECT" if dice < 0.3 or not self.writable else "CLOSE")
             return
         if dice < 0.8:
             self.client.send("UID FETCH 1:* (FLAGS BODY.PEEK[])")
