@@ -15,9 +15,9 @@ import time
 import traceback
 
 from cache_truth import Truth, check
-from stress_peers import (LEDGER, RING, STABLE, Collector, Postman, Session, letter, verify)
-from tap import eq, timeout, true
 from mails import multiappend
+from stress_peers import LEDGER, RING, STABLE, Collector, Postman, Session, letter, verify
+from tap import eq, only, timeout, true
 
 SECONDS = float(os.environ.get("PGBOX_STRESS_SECONDS", "600"))
 SESSIONS, USERS = 20, 5
@@ -31,10 +31,11 @@ class World:
         self.lab = lab
         self.seed = int(os.environ.get("PGBOX_TEST_SEED") or time.time())
         print("# PGBOX_TEST_SEED=%d" % self.seed, flush=True)
-        self.nodes = [lab.node()] + ([lab.node("second")] if lab.is_pgbox else [])
+        self.nodes = [lab.node(), lab.node("second")]
         for node in self.nodes:
-            # Dovecot's own: POP3 while messages vanish, THREAD while all do
-            node.expect_log("Messages keep getting expunged",
+            # Dovecot's own, on any storage: POP3 while messages vanish; THREAD
+            # while all do; SORT in two sessions at once
+            node.expect_log("Messages keep getting expunged", "Broken sort-. indexes",
                             r"strmap index file .*dovecot\.index\.thread: No such file")
         self.users = [lab.user() for _ in range(USERS)]
         self.vault = lab.user()
@@ -157,8 +158,7 @@ def check_node(world, node, user):
     """All mailboxes of the user, on one node."""
     client = world.lab.imap(user, node)
     for box in STABLE:
-        if world.lab.is_pgbox:
-            check(world.lab, client, user, box)
+        check(world.lab, client, user, box)
         keys = contents(client, box)
         if box == LEDGER:
             eq(sorted(keys), sorted(world.kept[user]), "ledger of %s on %s" % (user, node.name))
@@ -170,15 +170,16 @@ def check_node(world, node, user):
     return names
 
 
+# sdbox doesn't survive it: sessions that wait for locks of its list index panic,
+# and files vanish with mailboxes that are in use.
+@only("pgbox")
 @timeout(int(SECONDS) + 300)
 def test_stress(lab):
     """Random commands; then everybody agrees and nothing is lost."""
     world = World(lab)
     sessions = run(world)
-    if lab.is_pgbox:
-        for session in sessions:
-            check_session(lab, session)
     for session in sessions:
+        check_session(lab, session)
         session.client.close()
     for user in world.users:
         lists = [check_node(world, node, user) for node in world.nodes]
