@@ -181,7 +181,7 @@ class Session(Worker):
         """Only a mailbox deleted under us may cost the connection, and a
         message that goes while its bytes are on their way."""
         said = " ".join(self.client.transcript[-3:])
-        if ("closed" in str(error) or "reset by peer" in str(error)) and (
+        if "timeout" not in str(error) and (
                 self.risky or "expunged while it was being FETCHed" in said):
             self.count("BYE")
             self.connect()
