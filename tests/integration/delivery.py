@@ -2,6 +2,7 @@
 
 import os
 import poplib
+import shutil
 
 import proc
 from cache_truth import check
@@ -185,6 +186,20 @@ def test_sieve_imap4flags_keep(lab):
     eq(inbox(lab, user)[0][0], {"\\Seen", "work"})
 
 
+def test_sieve_by_what_is_there(lab):
+    """mailboxexists and hasflag ask the storage."""
+    user = lab.user()
+    lab.imap(user).ok("CREATE Lists")
+    sieve(lab, user, b'require ["fileinto", "mailbox", "imap4flags"];\r\n'
+          b'addflag "$Old";\r\n'
+          b'if mailboxexists "Lists" { removeflag "$Old"; fileinto "Lists"; }\r\n'
+          b'if not mailboxexists "Other" { fileinto :flags "\\\\Flagged" :create "Other"; }\r\n')
+    deliver(lab, user, PLAIN)
+    eq([len(inbox(lab, user, name)) for name in ("INBOX", "Lists", "Other")], [0, 1, 1])
+    eq(inbox(lab, user, "Lists")[0][0], set())
+    eq(inbox(lab, user, "Other")[0][0], {"\\Flagged"})
+
+
 def test_managesieve(lab):
     """PUTSCRIPT, LISTSCRIPTS, GETSCRIPT, SETACTIVE, DELETESCRIPT; a bad script."""
     user = lab.user()
@@ -328,6 +343,53 @@ def test_pop3_uidl_stable(lab):
     eq(list(uidls(p).values())[:4], [first[n] for n in (1, 3, 4, 5)])
     true(uidls(p)[5] not in first.values(), "a new one")
     p.quit()
+
+
+@only("pgbox")
+def test_pop3_uidl_without_index(lab):
+    """UIDLs are the same after the index was deleted, and on another node."""
+    user = lab.user()
+    fill(lab.imap(user), "INBOX", 5)
+    p = pop3(lab, user)
+    first = uidls(p)
+    p.dele(3)
+    p.quit()
+    del first[3]
+    shutil.rmtree(lab.node().index_dir(user))
+    for node in (lab.node(), lab.node("second")):
+        p = pop3(lab, user, node)
+        eq(list(uidls(p).values()), list(first.values()), node.name)
+        eq(b"\r\n".join(p.top(3, 0)[1]).split(b"\r\n")[2], b"Subject: message 4")
+        p.quit()
+
+
+def test_pop3_uidl_guid(lab):
+    """pop3_uidl_format = %g: the GUID, the same one that IMAP and doveadm tell."""
+    node = lab.node("guids", extra="pop3_uidl_format = %g\n")
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    fill(c, "INBOX", 3)
+    c.ok("SELECT INBOX")
+    guids = [item["X-GUID"] for item in c.ok("FETCH 1:* X-GUID").fetches().values()]
+    p = pop3(lab, user, node)
+    eq(list(uidls(p).values()), guids)
+    p.quit()
+
+
+def test_pop3_deleted_flag(lab):
+    """pop3_deleted_flag: DELE hides from POP3, IMAP still has it."""
+    node = lab.node("hides", extra="pop3_deleted_flag = POP3Deleted\n")
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    fill(c, "INBOX", 3)
+    p = pop3(lab, user, node)
+    p.dele(2)
+    p.quit()
+    p = pop3(lab, user, node)
+    eq(p.stat()[0], 2)
+    p.quit()
+    c.ok("SELECT INBOX")
+    eq(c.ok("SEARCH KEYWORD POP3Deleted").numbers(), [2])
 
 
 def test_pop3_dots(lab):

@@ -326,6 +326,23 @@ def test_special_use(lab):
     has(b"\\Sent", reply.one("LIST")[0])
 
 
+def test_special_use_create(lab):
+    """CREATE (USE ...) isn't advertised: Dovecot makes the mailbox and no more.
+    What the config says is in the metadata, too."""
+    user = lab.user()
+    c = lab.imap(user)
+    c.ok("CREATE Junkyard (USE (\\Junk))")
+    c.ok("CREATE Sent")
+    got = names(c, options=" RETURN (SPECIAL-USE)")
+    eq(got["Junkyard"] & {"\\Junk", "\\Sent"}, set())
+    eq(c.ok("GETMETADATA Junkyard /private/specialuse").one("METADATA")[1],
+       [b"/private/specialuse", None])
+    eq(c.ok("GETMETADATA Sent /private/specialuse").one("METADATA")[1],
+       [b"/private/specialuse", b"\\Sent"])
+    c.ok("RENAME Sent Post")
+    true("\\Sent" not in names(c, options=" RETURN (SPECIAL-USE)")["Post"], "goes by the name")
+
+
 # -- patterns and names ---------------------------------------------------
 
 def test_patterns(lab):
