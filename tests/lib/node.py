@@ -450,7 +450,7 @@ class Node:
 def split_verb(args):
     """doveadm takes its command's options after the command's words."""
     count = 2 if args[0] in {"mailbox", "quota", "sieve", "fts", "acl", "flags"} else 1
-    if args[:2] == ("mailbox", "metadata"):
+    if args[:2] in (("mailbox", "metadata"), ("mailbox", "cache")):
         count = 3
     return list(args[:count]), list(args[count:])
 
