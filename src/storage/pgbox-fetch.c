@@ -69,6 +69,7 @@ void pgbox_fetch_close(struct pgbox_mailbox *mbox)
 		buffer_free(&ahead->bodystructure);
 	}
 	array_clear(&mbox->rows_ahead);
+	mbox->ahead_first_uid = mbox->ahead_last_uid = 0;
 }
 
 /*
@@ -269,6 +270,7 @@ fetch_add_uids_ahead(struct pgbox_mail *mail, ARRAY_TYPE(seq_range) *uids)
 static void
 fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
 {
+	const struct seq_range *range;
 	struct pgbox_mail *mail;
 
 	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
@@ -279,6 +281,10 @@ fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
 	if (ctx->read_ahead) {
 		pgbox_fetch_close(ctx->mbox);
 		fetch_add_uids_ahead(ctx->mail, uids);
+		range = array_front(uids);
+		ctx->mbox->ahead_first_uid = range->seq1;
+		range = array_back(uids);
+		ctx->mbox->ahead_last_uid = range->seq2;
 	}
 }
 
@@ -310,8 +316,16 @@ static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
 	struct pgbox_transaction *pt =
 		PGBOX_TRANSACTION(mail->imail.mail.mail.transaction);
 
+	uint32_t uid = mail->imail.mail.mail.uid;
+
 	if ((ctx->what & PGBOX_FETCH_BODY) != 0)
 		return FALSE;
+	if (uid >= ctx->mbox->ahead_first_uid &&
+	    uid <= ctx->mbox->ahead_last_uid) {
+		/* Its neighbours came along already, it didn't: most likely
+		   it is gone. No reason to read them once more. */
+		return FALSE;
+	}
 	if (array_count(&ctx->mbox->fetch_queue) == 0)
 		return ctx->what == 0;
 	return pt->fetch_batches++ > 0;

@@ -69,6 +69,8 @@ struct pgbox_mailbox {
 	/* see pgbox-fetch.c */
 	ARRAY(struct pgbox_mail *) fetch_queue;
 	ARRAY(struct pgbox_row_ahead) rows_ahead;
+	/* the UIDs that rows_ahead was asked for; 0: none */
+	uint32_t ahead_first_uid, ahead_last_uid;
 
 	/* Messages that the commit of another transaction has moved away from
 	   here: the expunge that follows is done already. */
