@@ -259,11 +259,15 @@ def test_oauth2_refused(lab):
 
 def test_oauth2_without_account(lab):
     """A good token of somebody without an account is no login."""
-    node_of(lab).expect_log("Error: ")
+    node = node_of(lab)
+    node.expect_log("Error: ")
     try:
         eq(oauth(lab, "XOAUTH2", "stranger", token("stranger")).status, "NO")
     except ImapError:
         pass  # Cut off after authentication: the user wasn't found.
+    # auth and imap log it by themselves, one maybe after the client's answer
+    proc.wait_for(lambda: "imap(" in node.log_since_mark() and
+                  node.log_since_mark().count("not found from userdb") > 0, 10, "the log line")
 
 
 # -- userdb ---------------------------------------------------------------
