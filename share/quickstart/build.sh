@@ -15,6 +15,13 @@ run_logged() {
 	}
 }
 
+# The autotools can't work in every folder.
+source_path_check() {
+	[[ $ROOT != *[[:space:]\\\"\#\$\&\'\`]* ]] ||
+		die "the checkout's path \"$ROOT\" has characters that configure can't hold" \
+			"Move the checkout to a path without spaces and the like."
+}
+
 # autoreconf, when configure is missing or older than what it is made from.
 # Two runs at once must not do that together: the lock is on configure.ac.
 make_configure() {
