@@ -93,24 +93,21 @@ database_use() {
 	sql "$PGURI" <<< 'SELECT 1;' > /dev/null ||
 		die "no connection to the database that was given with --database" \
 			"See psql's message above."
-	state_set database-uri "$DATABASE_URI"
 }
 
 # sql URI: run the SQL on standard input, print bare rows, stop at errors.
 sql() { psql -X -w -q -A -t -v ON_ERROR_STOP=1 -d "$1"; }
 
 database_start() {
-	if [ -n "$DATABASE_URI" ]; then
-		database_use
-	else
-		cluster_start
-	fi
+	[ -n "$DATABASE_URI" ] || cluster_start
 	say "Installing the schema"
 	secret_file dovecot-password
 	: > "$DIR/schema.log"
 	schema_step install --dovecot-password-file "$DIR/secrets/dovecot-password"
 	# what is there may be older than this checkout
 	schema_step upgrade
+	# not before: after a failure the URI may be another one
+	[ -z "$DATABASE_URI" ] || state_set database-uri "$DATABASE_URI"
 	# "already at version" only if neither had anything to do
 	note "$(grep -E 'installed version|upgraded|functions of this' "$DIR/schema.log" || tail -n 1 "$DIR/schema.log")"
 	account_ensure
