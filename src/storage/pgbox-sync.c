@@ -296,7 +296,7 @@ static int sync_full(struct pgbox_mailbox *mbox)
 		ret = -1;
 	} else if (ret > 0) {
 		ret = pgbox_pull_apply(&lock, &pull, &counters,
-				 &pgbox_pull_unbounded,
+				       &pgbox_pull_unbounded,
 				       PGBOX_APPLY_COMPARE);
 	}
 	if (pgbox_index_unlock(&lock, ret == 0) < 0)

@@ -16,9 +16,6 @@
 /* Headers above this are stored as part of the body, in chunks. */
 #define PGBOX_UPLOAD_MAX_HEADER (64 * 1024)
 
-/* A pipeline whose link died before its COMMIT was sent is sent once more. */
-#define PGBOX_UPLOAD_TRIES 2
-
 struct pgbox_upload *pgbox_upload_init(void)
 {
 	struct pgbox_upload *upload;
@@ -286,13 +283,15 @@ upload_send_contents(struct pgbox_upload *upload, const bool *known,
 	return ret < 0 ? -1 : pgbox_pipeline_drain(upload->pipeline, error_r);
 }
 
-static int
-upload_try_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
-		    struct pgbox_error *error_r)
+int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
+			  bool mixed, struct pgbox_error *error_r)
 {
-	bool *known = i_new(bool, array_count(&upload->mails));
+	bool *known;
 	int ret;
 
+	if (upload->pipeline != NULL || !upload_need_pipeline(upload, mixed))
+		return 0;
+	known = i_new(bool, array_count(&upload->mails));
 	ret = upload_find_known(upload, conn, known, error_r);
 	if (ret == 0)
 		ret = pgbox_pipeline_begin(conn, &upload->pipeline, error_r);
@@ -302,21 +301,6 @@ upload_try_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
 			pgbox_pipeline_rollback(&upload->pipeline);
 	}
 	i_free(known);
-	return ret;
-}
-
-int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
-			  bool mixed, struct pgbox_error *error_r)
-{
-	unsigned int tries = 0;
-	int ret;
-
-	if (upload->pipeline != NULL || !upload_need_pipeline(upload, mixed))
-		return 0;
-	do {
-		ret = upload_try_contents(upload, conn, error_r);
-	} while (ret < 0 && ++tries < PGBOX_UPLOAD_TRIES &&
-		 pgbox_error_is_repeatable(error_r->kind));
 	return ret;
 }
 
