@@ -4,12 +4,14 @@
 -- in: account text
 -- out: account_id bigint, list_modseq bigint, name text, subscribed boolean, mailbox_id bigint, guid uuid
 -- out: uidvalidity bigint, special_use text, uid_next bigint, highest_modseq bigint, messages integer, unseen integer
--- out: virtual_size bigint, first_recent_uid bigint
+-- out: virtual_size bigint, first_recent_uid bigint, store_guid uuid
 -- locks: none
 SELECT a.account_id, a.list_modseq, n.name, n.subscribed,
        n.mailbox_id, n.guid, n.uidvalidity, n.special_use,
-       c.uid_next, c.highest_modseq, c.messages, c.unseen, c.virtual_size, c.first_recent_uid
+       c.uid_next, c.highest_modseq, c.messages, c.unseen, c.virtual_size, c.first_recent_uid,
+       t.store_guid
   FROM pgbox.account AS a
+ CROSS JOIN pgbox.store AS t
  CROSS JOIN LATERAL (
         SELECT COALESCE(m.name, s.name) AS name, s.name IS NOT NULL AS subscribed,
                m.mailbox_id, m.guid, m.uidvalidity, m.special_use

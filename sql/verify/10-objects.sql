@@ -54,7 +54,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
          WHERE c.relnamespace = 'pgbox'::regnamespace AND t.attacl IS NOT NULL
          UNION ALL
         SELECT 'function ' || p.proname, COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)),
-               CASE WHEN p.prosecdef THEN ARRAY['pgbox_dovecot EXECUTE'] ELSE '{}' END
+               CASE WHEN p.prosecdef AND p.prorettype <> 'trigger'::regtype THEN ARRAY['pgbox_dovecot EXECUTE'] ELSE '{}' END
           FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'pgbox'::regnamespace
          UNION ALL
         SELECT 'schema pgbox', n.nspacl, ARRAY['pgbox_dovecot USAGE', 'pgbox_reader USAGE']
@@ -68,6 +68,8 @@ UNION ALL
 SELECT 'pgbox_dovecot may not execute ' || p.oid::regprocedure
   FROM pg_catalog.pg_proc AS p
  WHERE p.pronamespace = 'pgbox'::regnamespace AND p.prosecdef
+   -- whoever fires a trigger needs no right to call its function
+   AND p.prorettype <> 'trigger'::regtype
    AND NOT pg_catalog.has_function_privilege('pgbox_dovecot', p.oid, 'EXECUTE')
 UNION ALL
 SELECT 'function ' || p.oid::regprocedure || ' runs as its owner without a search_path of its own'

@@ -29,6 +29,8 @@ struct pgbox_mailbox_row {
 	uint32_t first_recent_uid;
 	/* the store's epoch; only from pgbox_mailbox_find() */
 	uint32_t epoch;
+	/* the store's identity */
+	guid_128_t store_guid;
 };
 ARRAY_DEFINE_TYPE(pgbox_mailbox_row, struct pgbox_mailbox_row);
 

@@ -41,6 +41,7 @@ static void tree_find_row(struct pgbox_result *result, void *context)
 	read->row->mailbox_id = pgbox_result_int64(result, 1);
 	tree_read_mailbox(result, 2, read->pool, read->row);
 	read->row->epoch = pgbox_result_int32(result, 11);
+	pgbox_result_uuid(result, 12, read->row->store_guid);
 }
 
 int pgbox_mailbox_find(struct pgbox_conn *conn, const char *account,
@@ -79,6 +80,7 @@ static void tree_row(struct pgbox_result *result, void *context)
 	row->subscribed = pgbox_result_bool(result, 3);
 	row->mailbox_id = pgbox_result_int64(result, 4);
 	tree_read_mailbox(result, 5, read->pool, row);
+	pgbox_result_uuid(result, 14, row->store_guid);
 }
 
 int pgbox_mailbox_tree(struct pgbox_conn *conn, const char *account,

@@ -22,6 +22,7 @@
    result    rows and their columns, result-array: columns that are arrays
    query     one statement in a transaction of its own
    pipeline  several statements as one transaction
+   listen    a link of another kind: on the ioloop, hears what is notified
 
    Time is in microseconds of the monotonic clock. */
 
@@ -136,8 +137,10 @@ struct pgbox_conn {
 struct pgbox_result {
 	struct pgbox_conn *conn;
 	const struct pgbox_stmt_def *def;
-	/* the current row, NULL before the first and after the last */
+	/* the current row, NULL before the first and after the last; in
+	   single-row mode its number is always 0 */
 	PGresult *row;
+	int row_number;
 	/* rows that were read ahead of the caller, in order */
 	PGresult *ahead[2];
 	/* every answer has been read, or none can be */
@@ -180,12 +183,21 @@ bool pgbox_cancel_send(PGconn *pg);
 
 /* --- pgbox-connect.c */
 
+/* Begin to make a link; the caller polls it (PQconnectPoll()) for no longer
+   than *timeout_msecs_r. Returns NULL and error_r if the connection string is
+   no good. */
+PGconn *pgbox_connect_start(const struct pgbox_conn_settings *set,
+			    unsigned int *timeout_msecs_r,
+			    struct pgbox_error *error_r);
+
 /* Make a link within the connect timeout. Returns NULL and error_r on
    failure. */
 PGconn *pgbox_connect(const struct pgbox_conn_settings *set,
 		      struct pgbox_error *error_r);
 
 /* --- pgbox-conn.c */
+
+extern struct event_category pgbox_event_category_sql;
 
 /* Make sure that there is a living link and start a request on it (state
    BUSY). The caller ends it with pgbox_conn_request_end(). Returns -1 if no

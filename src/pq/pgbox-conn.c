@@ -8,7 +8,7 @@
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
-static struct event_category event_category_pgbox_sql = {
+struct event_category pgbox_event_category_sql = {
 	.name = "pgbox-sql"
 };
 
@@ -94,7 +94,7 @@ pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event
 	conn->conninfo = i_strdup(set->conninfo);
 	conn->set.conninfo = conn->conninfo;
 	conn->event = event_create(parent_event);
-	event_add_category(conn->event, &event_category_pgbox_sql);
+	event_add_category(conn->event, &pgbox_event_category_sql);
 	event_set_append_log_prefix(conn->event, "pgbox: ");
 	i_array_init(&conn->request.ops, 16);
 	DLLIST_PREPEND(&conns, conn);

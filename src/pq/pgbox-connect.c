@@ -44,7 +44,7 @@ static int connect_parse(const char *conninfo, unsigned int *host_count_r,
 /* What stands before dbname are defaults that the connection string may
    override; what stands after it overrides the string. A silent peer is given
    up before the query timeout so that the error tells what happened. */
-static PGconn *connect_start(const struct pgbox_conn_settings *set)
+static PGconn *connect_start_params(const struct pgbox_conn_settings *set)
 {
 	const char *const keywords[] = {
 		"fallback_application_name",
@@ -89,32 +89,45 @@ static int connect_poll(PGconn *pg, uint64_t deadline, bool *timed_out_r)
 	return -1;
 }
 
-PGconn *pgbox_connect(const struct pgbox_conn_settings *set,
-		      struct pgbox_error *error_r)
+PGconn *pgbox_connect_start(const struct pgbox_conn_settings *set,
+			    unsigned int *timeout_msecs_r,
+			    struct pgbox_error *error_r)
 {
 	unsigned int host_count;
-	uint64_t timeout;
-	bool timed_out;
 	PGconn *pg;
 
 	if (connect_parse(set->conninfo, &host_count, error_r) < 0)
 		return NULL;
 	T_BEGIN {
-		pg = connect_start(set);
+		pg = connect_start_params(set);
 	} T_END;
 	if (pg == NULL)
 		i_fatal_status(FATAL_OUTOFMEM, "PQconnectStart() failed");
 	/* for the SQLSTATE, see pgbox_error_from_connect() */
 	(void)PQsetErrorVerbosity(pg, PQERRORS_VERBOSE);
-	timeout = (uint64_t)set->connect_timeout_msecs * 1000 * host_count;
-	if (connect_poll(pg, pgbox_link_now() + timeout, &timed_out) == 0 &&
+	*timeout_msecs_r = set->connect_timeout_msecs * host_count;
+	return pg;
+}
+
+PGconn *pgbox_connect(const struct pgbox_conn_settings *set,
+		      struct pgbox_error *error_r)
+{
+	unsigned int timeout_msecs;
+	uint64_t deadline;
+	bool timed_out;
+	PGconn *pg;
+
+	pg = pgbox_connect_start(set, &timeout_msecs, error_r);
+	if (pg == NULL)
+		return NULL;
+	deadline = pgbox_link_now() + (uint64_t)timeout_msecs * 1000;
+	if (connect_poll(pg, deadline, &timed_out) == 0 &&
 	    PQsetnonblocking(pg, 1) == 0 && PQenterPipelineMode(pg) == 1)
 		return pg;
 
 	if (timed_out) {
 		pgbox_error_set(error_r, PGBOX_ERROR_UNREACHABLE,
-				"no connection within %"PRIu64" ms",
-				timeout / 1000);
+				"no connection within %u ms", timeout_msecs);
 	} else {
 		pgbox_error_from_connect(error_r, pg);
 	}

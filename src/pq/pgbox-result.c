@@ -85,10 +85,11 @@ pgbox_result_value(struct pgbox_result *result, unsigned int col,
 	i_assert(result->def->column_types[col] == type);
 
 	*size_r = 0;
-	if (PQgetisnull(result->row, 0, col) == 1)
+	if (PQgetisnull(result->row, result->row_number, col) == 1)
 		return NULL;
-	*size_r = PQgetlength(result->row, 0, col);
-	return (const unsigned char *)PQgetvalue(result->row, 0, col);
+	*size_r = PQgetlength(result->row, result->row_number, col);
+	return (const unsigned char *)PQgetvalue(result->row,
+						 result->row_number, col);
 }
 
 /* Returns the value of a type with a fixed size, or NULL if it is SQL NULL. */
@@ -109,7 +110,7 @@ bool pgbox_result_is_null(struct pgbox_result *result, unsigned int col)
 	i_assert(result->row != NULL);
 	i_assert(col < result->def->column_count);
 
-	return PQgetisnull(result->row, 0, col) == 1;
+	return PQgetisnull(result->row, result->row_number, col) == 1;
 }
 
 bool pgbox_result_bool(struct pgbox_result *result, unsigned int col)

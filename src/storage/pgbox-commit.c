@@ -88,15 +88,27 @@ commit_is_moved(struct pgbox_mailbox *mbox, struct pgbox_changes *changes)
 	return TRUE;
 }
 
+/* modseq 0: unknown */
+static void commit_signal(struct pgbox_mailbox *mbox, uint64_t modseq)
+{
+	pgbox_list_changed_mailbox(PGBOX_LIST(mbox->box.list),
+				   mbox->mailbox_id, modseq);
+}
+
 static void commit_set_moved(struct pgbox_upload *upload)
 {
+	struct pgbox_mailbox *source_mbox = NULL;
 	struct pgbox_upload_mail *mail;
 
 	array_foreach_elem(&upload->mails, mail) {
-		if (mail->source_mbox != NULL) {
-			seq_range_array_add(&mail->source_mbox->moved_uids,
-					    mail->append.source_uid);
+		if (mail->source_mbox == NULL)
+			continue;
+		if (mail->source_mbox != source_mbox) {
+			source_mbox = mail->source_mbox;
+			commit_signal(source_mbox, 0);
 		}
+		seq_range_array_add(&source_mbox->moved_uids,
+				    mail->append.source_uid);
 	}
 }
 
@@ -412,6 +424,6 @@ void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
 		}
 		mail_index_view_close(&view);
 	}
-	pgbox_list_changed(PGBOX_LIST(commit->mbox->box.list));
+	commit_signal(commit->mbox, commit->modseq);
 	commit_free(&commit);
 }

@@ -7,6 +7,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "guid.h"
 #include "mailbox-tree.h"
 #include "pgbox-list.h"
 #include "pgbox-list-tree.h"
@@ -346,6 +347,7 @@ static int notify_read(struct pgbox_list_notify *notify)
 
 	if ((state = state_read(notify)) == NULL)
 		return -1;
+	pgbox_list_watch_looked(PGBOX_LIST(notify->notify.list));
 	notify->state = state;
 	notify->changed = FALSE;
 	notify->next_idx = 0;
@@ -393,6 +395,10 @@ int pgbox_list_notify_init(struct mailbox_list *_list,
 {
 	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
 	struct pgbox_list_notify *notify;
+
+	if (guid_128_is_empty(list->store_guid) &&
+	    pgbox_list_refresh(list) < 0)
+		return -1;
 
 	notify = i_new(struct pgbox_list_notify, 1);
 	notify->notify.list = _list;

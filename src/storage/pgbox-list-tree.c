@@ -129,6 +129,7 @@ static void tree_build(struct pgbox_tree *tree, struct pgbox_mailbox_list *list,
 	unsigned int idx = 0;
 
 	array_foreach_modifiable(rows, row) {
+		guid_128_copy(list->store_guid, row->store_guid);
 		row->name = pgbox_list_from_db_name(list, tree->pool,
 						    row->name);
 		(void)tree_add(tree, row);
@@ -244,6 +245,7 @@ int pgbox_list_lookup(struct mailbox_list *_list, const char *name,
 	} else if (ret > 0) {
 		list->found.name = p_strdup(list->found_pool, name);
 		list->found_time = ioloop_timeval;
+		guid_128_copy(list->store_guid, list->found.store_guid);
 		row_copy(&list->found, row_r);
 	} else if (strcmp(name, "INBOX") == 0 &&
 		   list_account_must_exist(_list)) {

@@ -2,15 +2,16 @@
 
 /* How sessions learn that they should look at an account again.
 
-   Each node has a file for each account that is or was watched here. Whoever
+   The node's service tells them (pgbox-notify-client.h). Without it they have
+   to look now and then, and this is what makes it quicker for changes made on
+   the same node: each node has a file for each account that is or was watched here. Whoever
    commits a change of the account on this node writes a byte into it, and the
    watching sessions' inotify wakes them. Without the file nobody watches, and
    a commit costs no more than not finding it. The file stays when the last
    watcher is gone: a byte now and then is cheaper than to agree on who was the
    last. It isn't read, and always the same byte is overwritten.
 
-   Changes from other nodes are found by looking now and then. The byte only
-   makes it quicker, therefore failures here don't matter much. */
+   The byte only makes it quicker, therefore failures here don't matter much. */
 
 #include "lib.h"
 #include "llist.h"
@@ -19,6 +20,7 @@
 #include "mail-user.h"
 #include "pgbox-list.h"
 #include "pgbox-list-watch.h"
+#include "pgbox-notify-client.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -32,7 +34,9 @@ struct pgbox_list_watch {
 	struct pgbox_mailbox_list *list;
 	struct pgbox_list_watcher *watchers;
 
-	/* not while to_wake is pending, nor where inotify doesn't work */
+	struct pgbox_notify_watch *service;
+	/* not while to_wake is pending or the service tells of all changes, nor
+	   where inotify doesn't work */
 	struct io *io;
 	struct timeout *to_poll, *to_wake;
 	struct timeval last_wake;
@@ -75,8 +79,14 @@ static void watch_file_write(struct mailbox_list *list, const char *path)
 	i_close_fd(&fd);
 }
 
-void pgbox_list_changed(struct pgbox_mailbox_list *list)
+void pgbox_list_changed_mailbox(struct pgbox_mailbox_list *list,
+				int64_t mailbox_id, uint64_t modseq)
 {
+	const struct pgbox_signal signal = {
+		.mailbox_id = mailbox_id,
+		.modseq = modseq,
+		.account = list->account,
+	};
 	const char *path;
 
 	pgbox_list_invalidate(list);
@@ -84,6 +94,13 @@ void pgbox_list_changed(struct pgbox_mailbox_list *list)
 		if (watch_get_path(&list->list, &path))
 			watch_file_write(&list->list, path);
 	} T_END;
+	if (list->account != NULL)
+		pgbox_notify_changed(list->list.ns->user, &signal);
+}
+
+void pgbox_list_changed(struct pgbox_mailbox_list *list)
+{
+	pgbox_list_changed_mailbox(list, 0, 0);
 }
 
 /*
@@ -120,7 +137,8 @@ static void watch_listen(struct pgbox_list_watch *watch)
 	const char *path;
 
 	io_remove(&watch->io);
-	if (watch_get_path(&watch->list->list, &path))
+	if (!pgbox_notify_watch_is_current(watch->service, 0) &&
+	    watch_get_path(&watch->list->list, &path))
 		(void)io_add_notify(path, watch_event, watch, &watch->io);
 }
 
@@ -144,6 +162,8 @@ static void watch_wake(struct pgbox_list_watch *watch)
    here and not at once: that would get in the way of removing the folder. */
 static void watch_poll(struct pgbox_list_watch *watch)
 {
+	if (pgbox_notify_watch_check(watch->service))
+		return;
 	T_BEGIN {
 		watch_file_create(watch);
 	} T_END;
@@ -166,11 +186,22 @@ static void watch_event(struct pgbox_list_watch *watch)
 				  watch_wake, watch);
 }
 
+static void watch_look(void *context)
+{
+	struct pgbox_list_watch *watch = context;
+
+	watch_event(watch);
+}
+
 static struct pgbox_list_watch *watch_init(struct pgbox_mailbox_list *list)
 {
 	struct pgbox_list_watch *watch = i_new(struct pgbox_list_watch, 1);
+	const struct pgbox_signal known = { .account = list->account };
 
 	watch->list = list;
+	watch->service = pgbox_notify_watch_init(list->list.ns->user, &known,
+						 list->store_guid, watch_look,
+						 watch);
 	watch->to_poll = timeout_add(
 		list->list.mail_set->mailbox_idle_check_interval * 1000,
 		watch_poll, watch);
@@ -186,6 +217,7 @@ static void watch_deinit(struct pgbox_list_watch **_watch)
 	struct pgbox_list_watch *watch = *_watch;
 
 	*_watch = NULL;
+	pgbox_notify_watch_deinit(&watch->service);
 	io_remove(&watch->io);
 	timeout_remove(&watch->to_poll);
 	timeout_remove(&watch->to_wake);
@@ -206,6 +238,11 @@ void pgbox_list_watch_remove(struct pgbox_mailbox_list *list,
 	DLLIST_REMOVE(&list->watch->watchers, watcher);
 	if (list->watch->watchers == NULL)
 		watch_deinit(&list->watch);
+}
+
+void pgbox_list_watch_looked(struct pgbox_mailbox_list *list)
+{
+	pgbox_notify_watch_looked(list->watch->service, 0);
 }
 
 void pgbox_list_watch_wake(struct pgbox_mailbox_list *list)

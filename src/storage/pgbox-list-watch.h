@@ -12,12 +12,16 @@ struct pgbox_list_watcher {
 };
 
 /* Watch the list's account from now on. What was read of it before this call
-   may have changed without a wake-up. No round trip. */
+   may have changed without a wake-up. The list must have been read before (it
+   knows its store). No round trip. */
 void pgbox_list_watch_add(struct pgbox_mailbox_list *list,
 			  struct pgbox_list_watcher *watcher);
 /* Stop it. */
 void pgbox_list_watch_remove(struct pgbox_mailbox_list *list,
 			     struct pgbox_list_watcher *watcher);
+
+/* The account was read after it was watched. */
+void pgbox_list_watch_looked(struct pgbox_mailbox_list *list);
 
 /* Wake all watchers of the list, now or soon from the ioloop. There has to be
    one. */

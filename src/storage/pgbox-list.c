@@ -264,7 +264,7 @@ pgbox_list_delete_mailbox(struct mailbox_list *_list, const char *name)
 	}
 	ret = pgbox_mailbox_delete(list->conn, list->account, row.mailbox_id,
 				   &error);
-	pgbox_list_changed(list);
+	pgbox_list_changed_mailbox(list, row.mailbox_id, 0);
 	if (ret < 0) {
 		pgbox_list_set_error(_list, &error);
 		return -1;

@@ -17,6 +17,8 @@ struct pgbox_mailbox_list {
 	const char *temp_prefix;
 	/* separates levels in storage names: the namespace's separator */
 	char sep;
+	/* identity of the store, empty until something was read from it */
+	guid_128_t store_guid;
 
 	/* The account's tree as one statement returned it, NULL if it wasn't
 	   read or something was changed since. */
@@ -64,10 +66,14 @@ int pgbox_list_refresh(struct pgbox_mailbox_list *list)
 	ATTR_WARN_UNUSED_RESULT;
 /* Forget what was read. Open iterators keep their tree. */
 void pgbox_list_invalidate(struct pgbox_mailbox_list *list);
-/* Something was changed, names or counters, or may have been: forget what was
-   read, and wake this node's sessions that watch the account. Call after each
+/* The tree was changed, or may have been: forget what was read, and tell
+   whoever watches the account, on this node and on others. Call after each
    commit. No round trip. */
 void pgbox_list_changed(struct pgbox_mailbox_list *list);
+/* The same for a mailbox of the account: it has this modseq now, or (0) was
+   changed in another way. */
+void pgbox_list_changed_mailbox(struct pgbox_mailbox_list *list,
+				int64_t mailbox_id, uint64_t modseq);
 
 /* Look up a mailbox or node by storage name in the database: one round trip
    always. Strings of the row are allocated from the data stack. Returns 1 if

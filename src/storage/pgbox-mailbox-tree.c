@@ -186,7 +186,7 @@ int pgbox_mailbox_update_box(struct mailbox *box,
 	if (mailbox_update_get_changes(update, &row, &changes)) {
 		ret = pgbox_mailbox_update(list->conn, list->account,
 					   mbox->mailbox_id, &changes, &error);
-		pgbox_list_changed(list);
+		pgbox_list_changed_mailbox(list, mbox->mailbox_id, 0);
 		if (ret < 0) {
 			pgbox_mailbox_set_error(box, &error);
 			return -1;
@@ -301,7 +301,7 @@ int pgbox_mailbox_delete_box(struct mailbox *box)
 	guid_128_copy(guid, mbox->guid);
 	ret = pgbox_mailbox_delete(list->conn, list->account, mbox->mailbox_id,
 				   &error);
-	pgbox_list_changed(list);
+	pgbox_list_changed_mailbox(list, mbox->mailbox_id, 0);
 	if (ret < 0) {
 		pgbox_mailbox_set_error(box, &error);
 		return -1;

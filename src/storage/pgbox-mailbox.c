@@ -11,6 +11,8 @@
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
 #include "pgbox-list.h"
+#include "pgbox-index.h"
+#include "pgbox-notify-client.h"
 #include "pgbox-sync.h"
 #include "pgbox-save.h"
 #include "pgbox-mail.h"
@@ -59,6 +61,7 @@ static int mailbox_find(struct pgbox_mailbox *mbox)
 	}
 	mbox->mailbox_id = row.mailbox_id;
 	guid_128_copy(mbox->guid, row.guid);
+	guid_128_copy(mbox->store_guid, row.store_guid);
 	mbox->uidvalidity = row.uidvalidity;
 	mbox->epoch = row.epoch;
 	mbox->open_modseq = row.highest_modseq;
@@ -132,38 +135,87 @@ static int pgbox_mailbox_open(struct mailbox *box)
 	return 0;
 }
 
+static void mailbox_watch_stop(struct pgbox_mailbox *mbox)
+{
+	timeout_remove(&mbox->to_poll);
+	if (mbox->watch != NULL)
+		pgbox_notify_watch_deinit(&mbox->watch);
+}
+
 static void pgbox_mailbox_close(struct mailbox *box)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
 
-	timeout_remove(&mbox->to_poll);
+	mailbox_watch_stop(mbox);
 	mailbox_free_arrays(mbox);
 	mbox->index_cold = FALSE;
 	mbox->open_modseq = 0;
 	index_storage_mailbox_close(box);
 }
 
-static void mailbox_poll_timeout(struct mailbox *box)
+/* The node's service says that there is something new, or that it may be.
+   Whoever waits syncs now: one round trip, none if another process of this
+   node has brought it into the index already. */
+static void mailbox_look(void *context)
 {
-	/* whoever waits syncs now: one round trip */
+	struct mailbox *box = context;
+	struct pgbox_conn *conn = PGBOX_MAILBOX(box)->storage->conn;
+
+	/* the session may end, and the mailbox with it */
+	pgbox_conn_ref(conn);
 	box->notify_callback(box, box->notify_context);
+	/* who waits needs no connection until the next change */
+	pgbox_conn_release(conn);
+	pgbox_conn_unref(&conn);
 }
 
-/* Changes of this node's processes show in the log at once. Those of other
-   nodes are asked for now and then. */
-static void pgbox_mailbox_notify_changes(struct mailbox *box)
+static void mailbox_poll_timeout(struct mailbox *box)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
-	const char *dir;
 
-	timeout_remove(&mbox->to_poll);
-	if (box->notify_callback == NULL) {
-		mailbox_watch_remove_all(box);
-		return;
-	}
+	if (!pgbox_notify_watch_check(mbox->watch))
+		box->notify_callback(box, box->notify_context);
+}
+
+static void mailbox_watch_start(struct pgbox_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+	struct pgbox_index_header hdr;
+
+	pgbox_index_refresh_header(mbox, &hdr);
+	const struct pgbox_signal known = {
+		.mailbox_id = mbox->mailbox_id,
+		.modseq = hdr.last_synced,
+		.account = PGBOX_LIST(box->list)->account,
+	};
+	mbox->watch = pgbox_notify_watch_init(box->storage->user, &known,
+					      mbox->store_guid, mailbox_look,
+					      box);
+	/* What came before the watch isn't told. */
+	i_zero(&mbox->current_time);
 	mbox->to_poll = timeout_add(
 		box->storage->set->mailbox_idle_check_interval * 1000,
 		mailbox_poll_timeout, box);
+}
+
+/* The service tells this process of changes. What is left for the files: the
+   log shows those of other processes of this node if there is no service, and
+   the service's file all changes to imap-hibernate, which gets nothing else of
+   this session. A sync that they ask for, too, costs no round trip if nothing
+   is new (pgbox_sync()). */
+static void pgbox_mailbox_notify_changes(struct mailbox *box)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
+	const char *dir, *path;
+
+	mailbox_watch_stop(mbox);
+	mailbox_watch_remove_all(box);
+	if (box->notify_callback == NULL)
+		return;
+	mailbox_watch_start(mbox);
+	path = pgbox_notify_watch_get_path(mbox->watch);
+	if (path != NULL)
+		mailbox_watch_add(box, path);
 	if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) > 0) {
 		mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix,
 						   ".log", NULL));

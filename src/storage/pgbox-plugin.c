@@ -4,6 +4,7 @@
 #include "lib.h"
 #include "pgbox-config.h"
 #include "pgbox-storage.h"
+#include "pgbox-notify-client.h"
 #include "pgbox-plugin.h"
 
 #include <dlfcn.h>
@@ -41,6 +42,7 @@ void pgbox_plugin_init(struct module *module ATTR_UNUSED)
 
 void pgbox_plugin_deinit(void)
 {
+	pgbox_notify_client_deinit();
 	mailbox_list_unregister(&pgbox_mailbox_list);
 	mail_storage_class_unregister(&pgbox_storage);
 }

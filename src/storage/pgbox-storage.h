@@ -35,6 +35,7 @@ struct pgbox_index_header {
 };
 
 struct pgbox_mail;
+struct pgbox_notify_watch;
 struct pgbox_row_ahead;
 
 struct pgbox_mailbox {
@@ -44,6 +45,7 @@ struct pgbox_mailbox {
 	/* identity in the database; known once the row was looked up */
 	int64_t mailbox_id;
 	guid_128_t guid;
+	guid_128_t store_guid;
 	uint32_t uidvalidity;
 	uint32_t epoch;
 
@@ -59,7 +61,9 @@ struct pgbox_mailbox {
 	   of the ioloop asks nothing. */
 	struct timeval current_time;
 
-	/* somebody waits for changes (IDLE): the next time to ask for them */
+	/* Somebody waits for changes (IDLE): the node's service tells of them,
+	   and now and then it is to be seen whether it does. NULL: nobody. */
+	struct pgbox_notify_watch *watch;
 	struct timeout *to_poll;
 
 	/* keyword number of the database -> keyword index of the local index,

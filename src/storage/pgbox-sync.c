@@ -11,6 +11,7 @@
 #include "pgbox-db-mailbox.h"
 #include "pgbox-db-pull.h"
 #include "pgbox-storage-error.h"
+#include "pgbox-notify-client.h"
 #include "pgbox-apply.h"
 #include "pgbox-sync.h"
 
@@ -155,6 +156,10 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 			sync_set_stale(mbox);
 			return -1;
 		}
+		if (mbox->watch != NULL &&
+		    pgbox_notify_watch_is_current(mbox->watch,
+						  hdr.last_synced))
+			return 0;
 		ret = sync_try(mbox, hdr.last_synced);
 	}
 	if (ret < 0)
@@ -162,6 +167,10 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 	/* If always beaten by others: they brought it up to date, and not long
 	   ago. */
 	pgbox_sync_set_current(mbox);
+	if (mbox->watch != NULL) {
+		pgbox_index_refresh_header(mbox, &hdr);
+		pgbox_notify_watch_looked(mbox->watch, hdr.last_synced);
+	}
 	return 0;
 }
 

@@ -16,6 +16,7 @@ from proc import LabError
 MODULES = "/usr/lib/dovecot/modules"
 LIBEXEC = "/usr/lib/dovecot"
 MODULE_NAME = "lib20_pgbox_plugin.so"
+SERVICE_NAME = "pgbox-notify"
 VALGRIND = ["/usr/bin/valgrind", "-q", "--vgdb=no", "--leak-check=full",
             "--suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                              "valgrind.supp"),
@@ -155,11 +156,30 @@ plugin {
   pgbox_db = %s
 }
 """
+NOTIFY = """
+service pgbox-notify {
+  executable = %(command)s
+  user = %(user)s
+  process_min_avail = 1
+  process_limit = 1
+  client_limit = 5000
+  unix_listener pgbox-notify {
+    mode = 0666
+  }
+}
+"""
 VALGRIND_SERVICE = """
 service %s {
   executable = %s --log-file=%s/vg/%%p %s/%s
 }
 """
+
+
+def built_service():
+    """The signal service that belongs to the built plugin, or None."""
+    module = built_module()
+    place = module and os.path.join(os.path.dirname(module), "..", "..", "notify", SERVICE_NAME)
+    return place if place and os.path.exists(place) else None
 
 
 def built_module():
@@ -180,7 +200,7 @@ class Node:
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload="", auth=AUTH):
+                 preload="", auth=AUTH, notify=False):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
@@ -194,6 +214,7 @@ class Node:
         self._extra = extra
         self._preload = preload
         self._auth = auth
+        self._notify = notify
         self._expected = []
         self._log_seen = 0
         self._pick_users()
@@ -230,6 +251,7 @@ class Node:
                 raise LabError("%s isn't built: run make first" % MODULE_NAME)
             # A copy: a build that runs meanwhile must not change it under us.
             shutil.copy(module, os.path.join(target, MODULE_NAME))
+            shutil.copy(built_service(), os.path.join(self.dir, SERVICE_NAME))
 
     def _write_file(self, name, text):
         with open(os.path.join(self.dir, name), "w") as handle:
@@ -257,7 +279,15 @@ class Node:
         text = TEMPLATE % values
         if self.storage == "pgbox":
             text += PGBOX % self._conninfo()
+        if self._notify:
+            text += NOTIFY % {"command": self._notify_command(), "user": self.mail_user}
         return text + self._wrappers() + self._extra
+
+    def _notify_command(self):
+        command = os.path.join(self.dir, SERVICE_NAME)
+        if self.valgrind:
+            command = "%s --log-file=%s/vg/%%p %s" % (" ".join(VALGRIND), self.dir, command)
+        return command
 
     def _conninfo(self):
         secret = os.path.join(self.dir, "pgpass")
@@ -392,6 +422,14 @@ class Node:
         argv = [LIBEXEC + "/dovecot-lda", "-c", self.conf, "-d", user] + list(args)
         return proc.run(argv, data=message, check=check)
 
+    def notify_socket(self):
+        """Path of the signal service's socket."""
+        return os.path.join(self.dir, "run", SERVICE_NAME)
+
+    def notify_pids(self):
+        """Process ids of the signal service: one, or none."""
+        return [pid for pid in descendants(self.pid()) if SERVICE_NAME in command_of(pid)]
+
     def imap_pids(self, user):
         """Process ids of the user's imap processes."""
         lines = self.doveadm("who", "-1", user).stdout.decode().splitlines()[1:]
@@ -467,3 +505,12 @@ def descendants(pid):
         found += below
         todo += below
     return found
+
+
+def command_of(pid):
+    """A process's command line, with spaces; empty if it is gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid) as handle:
+            return handle.read().replace("\0", " ")
+    except OSError:
+        return ""

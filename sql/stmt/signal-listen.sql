@@ -1,0 +1,2 @@
+-- For the service of a node, on its own connection.
+LISTEN pgbox

@@ -1,0 +1,190 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "llist.h"
+#include "guid.h"
+#include "ioloop.h"
+#include "strescape.h"
+#include "time-util.h"
+#include "pgbox-notify-protocol.h"
+#include "pgbox-notify-client-private.h"
+
+#include <poll.h>
+
+#define NOTIFY_PING_SECS 5
+
+static const char *watch_fields(const struct pgbox_notify_watch *watch)
+{
+	if (watch->mailbox_id != 0) {
+		return t_strdup_printf(PGBOX_NOTIFY_KIND_MAILBOX"\t%"PRId64,
+				       watch->mailbox_id);
+	}
+	return t_strconcat(PGBOX_NOTIFY_KIND_ACCOUNT"\t",
+			   str_tabescape(watch->account), NULL);
+}
+
+static void watch_look(struct pgbox_notify_watch *watch)
+{
+	struct pgbox_notify_link *link = watch->link;
+
+	timeout_remove(&watch->to_look);
+	link->looking = watch;
+	watch->look(watch->context);
+	if (link->looking == watch && watch->state == NOTIFY_WATCH_OK) {
+		T_BEGIN {
+			(void)pgbox_notify_link_send(link, t_strconcat("DONE\t",
+				watch_fields(watch), "\n", NULL));
+		} T_END;
+	}
+	link->looking = NULL;
+}
+
+void pgbox_notify_watch_look_soon(struct pgbox_notify_watch *watch)
+{
+	if (watch->to_look == NULL)
+		watch->to_look = timeout_add_short(0, watch_look, watch);
+}
+
+void pgbox_notify_watch_ask(struct pgbox_notify_watch *watch)
+{
+	struct pgbox_notify_link *link = watch->link;
+
+	if (watch->state == NOTIFY_WATCH_REFUSED || !pgbox_notify_link_connect(link))
+		return;
+	pgbox_notify_link_set_watched(link);
+	watch->state = NOTIFY_WATCH_ASKED;
+	(void)pgbox_notify_link_send(link, t_strdup_printf("WATCH\t%s\t%"PRIu64"\t%s\n",
+		watch_fields(watch), watch->known_modseq,
+		guid_128_to_string(watch->store_guid)));
+}
+
+static bool
+link_tell(struct pgbox_notify_link *link, const struct pgbox_signal *signal)
+{
+	return pgbox_notify_link_connect(link) &&
+		pgbox_notify_link_send(link, t_strdup_printf(
+			"CHANGED\t%"PRId64"\t%"PRIu64"\t%s\n",
+			signal->mailbox_id, signal->modseq,
+			str_tabescape(signal->account)));
+}
+
+void pgbox_notify_changed(struct mail_user *user,
+			  const struct pgbox_signal *signal)
+{
+	struct pgbox_notify_link *link;
+
+	T_BEGIN {
+		link = pgbox_notify_link_get(user);
+		/* again: the service that we knew may have been replaced */
+		if (!link_tell(link, signal))
+			(void)link_tell(link, signal);
+		if (link->watches == NULL)
+			pgbox_notify_link_set_idle(link);
+	} T_END;
+}
+
+/* Wait until the service has answered. */
+static void watch_wait_answer(struct pgbox_notify_watch *watch)
+{
+	struct pgbox_notify_link *link = watch->link;
+	struct timeval begun, now;
+	int left = PGBOX_NOTIFY_ANSWER_MSECS;
+
+	i_gettimeofday(&begun);
+	while (watch->state == NOTIFY_WATCH_ASKED && left > 0) {
+		struct pollfd pfd = { .fd = link->fd, .events = POLLIN };
+
+		if (poll(&pfd, 1, left) > 0 && !pgbox_notify_link_read(link))
+			return;
+		i_gettimeofday(&now);
+		left = PGBOX_NOTIFY_ANSWER_MSECS - timeval_diff_msecs(&now, &begun);
+	}
+	if (watch->state == NOTIFY_WATCH_ASKED)
+		pgbox_notify_link_hangs(link);
+}
+
+struct pgbox_notify_watch *
+pgbox_notify_watch_init(struct mail_user *user,
+			const struct pgbox_signal *signal,
+			const guid_128_t store_guid,
+			pgbox_notify_look_t *look, void *context)
+{
+	struct pgbox_notify_watch *watch = i_new(struct pgbox_notify_watch, 1);
+
+	watch->mailbox_id = signal->mailbox_id;
+	watch->known_modseq = signal->modseq;
+	watch->account = i_strdup(signal->account);
+	guid_128_copy(watch->store_guid, store_guid);
+	watch->look = look;
+	watch->context = context;
+	T_BEGIN {
+		watch->link = pgbox_notify_link_get(user);
+		DLLIST_PREPEND(&watch->link->watches, watch);
+		pgbox_notify_watch_ask(watch);
+		watch_wait_answer(watch);
+	} T_END;
+	return watch;
+}
+
+void pgbox_notify_watch_deinit(struct pgbox_notify_watch **_watch)
+{
+	struct pgbox_notify_watch *watch = *_watch;
+	struct pgbox_notify_link *link = watch->link;
+
+	*_watch = NULL;
+	if (link->looking == watch)
+		link->looking = NULL;
+	timeout_remove(&watch->to_look);
+	DLLIST_REMOVE(&link->watches, watch);
+	if (watch->state == NOTIFY_WATCH_OK) T_BEGIN {
+		(void)pgbox_notify_link_send(link, t_strconcat("UNWATCH\t",
+			watch_fields(watch), "\n", NULL));
+	} T_END;
+	if (link->watches == NULL) {
+		timeout_remove(&link->to_reconnect);
+		pgbox_notify_link_set_idle(link);
+	}
+	i_free(watch->path);
+	i_free(watch->account);
+	i_free(watch);
+}
+
+const char *pgbox_notify_watch_get_path(const struct pgbox_notify_watch *watch)
+{
+	return watch->path;
+}
+
+void pgbox_notify_watch_looked(struct pgbox_notify_watch *watch,
+			       uint64_t modseq)
+{
+	watch->known_modseq = modseq;
+	watch->look_anyway = FALSE;
+	if (watch->state == NOTIFY_WATCH_OK && watch->link->vouched)
+		watch->confirmed = TRUE;
+}
+
+bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
+				   uint64_t modseq)
+{
+	return watch->link->vouched && watch->state == NOTIFY_WATCH_OK &&
+		watch->confirmed && !watch->look_anyway &&
+		watch->told_modseq <= modseq;
+}
+
+bool pgbox_notify_watch_check(struct pgbox_notify_watch *watch)
+{
+	struct pgbox_notify_link *link = watch->link;
+
+	if (link->fd != -1 && link->pinged &&
+	    ioloop_time - link->ping_sent >= NOTIFY_PING_SECS)
+		pgbox_notify_link_hangs(link);
+	if (watch->state == NOTIFY_WATCH_NONE) T_BEGIN {
+		pgbox_notify_watch_ask(watch);
+	} T_END;
+	if (!link->pinged && pgbox_notify_link_send(link, "PING\n")) {
+		link->pinged = TRUE;
+		link->ping_sent = ioloop_time;
+	}
+	return link->vouched && watch->state == NOTIFY_WATCH_OK &&
+		watch->confirmed;
+}
