@@ -47,7 +47,7 @@ make_configure() {
 built_module() { find "$1/src" -path "*/.libs/$MODULE" -print -quit 2> /dev/null; }
 
 # build_plugin BUILD_DIR: configure when needed, then make. AUTH_FIX is then what
-# Dovecot's auth needs (share/auth-fix.c).
+# Dovecot's auth needs (share/auth-fix.c), NOTIFY the signal service.
 #
 # A build belongs to one revision of Dovecot's package (its structs can change
 # under the same version number): with another one installed it starts anew.
@@ -69,6 +69,7 @@ build_plugin() {
 	[ -n "$(built_module "$build")" ] || die "make ended well but made no $MODULE" "See $log."
 	printf '%s\n' "$revision" > "$build/.dovecot-revision"
 	AUTH_FIX=$build/share/.libs/auth-fix.so
+	NOTIFY=$build/src/notify/pgbox-notify
 }
 
 # link_modules BUILD_DIR MODULES_DIR: Dovecot looks for plugins in one folder

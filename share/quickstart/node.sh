@@ -99,7 +99,7 @@ node_conf() {
 	# first: $default_internal_user is looked up where it is used
 	is_root || fill dovecot-user.conf.in MAIL_USER MAIL_GROUP
 	fill dovecot.conf.in NODE NODE_DIR RUN_DIR LISTEN MAIL_USER MAIL_GROUP HOME_DIR INDEX_DIR \
-		PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX POSTMASTER SENDMAIL \
+		PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX NOTIFY POSTMASTER SENDMAIL \
 		IMAP_PORT IMAPS_PORT POP3_PORT LMTP_PORT SIEVE_PORT
 	printf '\n# Your own settings for this node.\n!include_try %s/local.conf\n' "$NODE_DIR"
 }

@@ -5,6 +5,8 @@
 /* While the server can't be reached, requests fail at once with the last
    error, and only this often somebody has to wait for another attempt. */
 #define CONN_RETRY_INTERVAL_USECS (500 * 1000)
+/* for pgbox_conn_release_soon() */
+#define CONN_RELEASE_SOON_MSECS 200
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
@@ -42,13 +44,13 @@ static void conn_idle_timeout(struct pgbox_conn *conn)
 }
 
 /* The timeout belongs to the outermost ioloop as the inner ones come and go. */
-static void conn_idle_timeout_add(struct pgbox_conn *conn)
+static void
+conn_idle_timeout_add(struct pgbox_conn *conn, unsigned int msecs)
 {
 	if (current_ioloop == NULL)
 		return;
 	conn->to_idle_ioloop = io_loop_get_root();
-	conn->to_idle = timeout_add_to(conn->to_idle_ioloop,
-				       conn->set.idle_timeout_msecs,
+	conn->to_idle = timeout_add_to(conn->to_idle_ioloop, msecs,
 				       conn_idle_timeout, conn);
 }
 
@@ -131,6 +133,15 @@ void pgbox_conn_release(struct pgbox_conn *conn)
 {
 	if (conn->state == PGBOX_CONN_IDLE)
 		conn_close(conn, "released");
+}
+
+void pgbox_conn_release_soon(struct pgbox_conn *conn)
+{
+	if (conn->state != PGBOX_CONN_IDLE || conn->to_idle == NULL)
+		return;
+	conn_idle_timeout_remove(conn);
+	conn_idle_timeout_add(conn, I_MIN(conn->set.idle_timeout_msecs,
+					  CONN_RELEASE_SOON_MSECS));
 }
 
 static void conn_notice(void *context, const PGresult *res)
@@ -234,7 +245,8 @@ bool pgbox_conn_await(struct pgbox_conn *conn)
 
 	while (conn->state == PGBOX_CONN_CLOSED) {
 		if (conn_connect(conn, &error) == 0) {
-			conn_idle_timeout_add(conn);
+			conn_idle_timeout_add(conn,
+					      conn->set.idle_timeout_msecs);
 			break;
 		}
 		if (error.kind != PGBOX_ERROR_UNREACHABLE ||
@@ -273,5 +285,5 @@ void pgbox_conn_request_end(struct pgbox_conn *conn,
 	else if (conn->set.idle_timeout_msecs == 0)
 		conn_close(conn, "idle");
 	else
-		conn_idle_timeout_add(conn);
+		conn_idle_timeout_add(conn, conn->set.idle_timeout_msecs);
 }

@@ -44,6 +44,9 @@ void pgbox_conn_unref(struct pgbox_conn **conn);
 /* Close the link now if no request is under way (the object stays usable).
    For sessions that are about to sit idle. */
 void pgbox_conn_release(struct pgbox_conn *conn);
+/* The same in a moment, if there is no request until then: the session may
+   have something left to ask before it sits idle. */
+void pgbox_conn_release_soon(struct pgbox_conn *conn);
 
 /* Wait until the server can be reached again, at most for the connect timeout
    (once more after a single attempt that lasted as long). For work that can't

@@ -340,5 +340,10 @@ pgbox_mailbox_sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
 	if (ret == 0 && !mbox->index_cold &&
 	    index_mailbox_want_full_sync(box, flags))
 		ret = sync_mailbox(mbox, flags);
+	if (mbox->watch != NULL) {
+		/* Most probably the session is in IDLE, of which there may be
+		   many: they are told when there is something to ask. */
+		pgbox_conn_release_soon(mbox->storage->conn);
+	}
 	return index_mailbox_sync_init(box, flags, ret < 0);
 }

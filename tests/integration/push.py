@@ -4,17 +4,16 @@ Two nodes with the service pgbox-notify, and for some tests one without."""
 
 import os
 import signal
-import statistics
 import time
 
 import proc
 from cache_truth import Truth, check
 from imapclient import Lit
 from mails import PLAIN, fill, simple
+from node import command_of
 from notifyclient import NotifyClient
 from tap import eq, has, only, timeout, true
 
-LATENCY_ROUNDS = 40
 # hibernation's sockets belong to Dovecot's user
 HIBERNATE = """
 imap_hibernate_timeout = 1 secs
@@ -159,35 +158,6 @@ def test_sql_rolled_back(lab):
     lab.cluster.psql("SELECT pgbox.message_expunge(%s, '{1}', 'yes')" % truth.mailbox_id)
     eq(client.line(), ["LOOK", "M", truth.mailbox_id, str(truth.highest + 65536)])
     client.close()
-
-
-@only("pgbox")
-@timeout(120)
-def test_latency(lab):
-    """From the answer of the command that commits to the other node's client."""
-    one, two = nodes(lab)
-    user = lab.user(one)
-    writer = lab.imap(user, one)
-    fill(writer, "INBOX", 1)
-    writer.ok("SELECT INBOX")
-    waiting, _ = idler(lab, user, two)
-    times = []
-    for number in range(LATENCY_ROUNDS):
-        flag = "lat%d" % number
-        begun = time.monotonic()
-        tag = writer.send("STORE 1 +FLAGS.SILENT (%s)" % flag)
-        writer.finish(tag)
-        committed = time.monotonic()
-        waiting.wait_untagged(fetched(flag))
-        # the client may have it before the writer has its answer
-        times.append((max(0.0, time.monotonic() - committed), time.monotonic() - begun))
-        time.sleep(0.05)
-    over = sorted(first for first, _ in times)
-    whole = sorted(second for _, second in times)
-    print("# push: median %.1f ms, 95%% %.1f ms over the commit; %.1f ms with it" % (
-        statistics.median(over) * 1000, over[int(len(over) * 0.95)] * 1000,
-        statistics.median(whole) * 1000))
-    true(statistics.median(over) < 0.05, "median %.3f s" % statistics.median(over))
 
 
 @only("pgbox")
@@ -509,3 +479,67 @@ def test_no_flush_for_signals(lab):
     count = int(lab.cluster.psql(synced)[0][0])
     true(count < 50, "%d flushes" % count)
     sender.close()
+
+
+def hibernating(lab):
+    """Two nodes that park idle sessions after a second."""
+    extra = NO_POLL + HIBERNATE % {"group": proc.group_of(lab.node()._internal), "user": lab.node()._internal}
+    found = [lab.node(name, notify=True, extra=extra) for name in ("hib1", "hib2")]
+    for node in found:
+        wait_vouched(lab, node)
+    return found
+
+
+def parked(node, user):
+    """Wait until the user has no imap process any more."""
+    proc.wait_for(lambda: not processes(node, user), 20, "hibernation")
+
+
+def processes(node, user):
+    """Processes that serve the user's IMAP sessions, by the title of the process."""
+    return [pid for pid in node.imap_pids(user) if "imap-hibernate" not in command_of(pid)]
+
+
+@only("pgbox")
+@timeout(180)
+def test_hibernation(lab):
+    """A parked session wakes up when another node has expunged and appended, and
+    tells its client exactly that."""
+    one, two = hibernating(lab)
+    user = lab.user(one)
+    writer = lab.imap(user, one)
+    fill(writer, "INBOX", 6)
+    waiting = lab.imap(user, two)
+    waiting.ok("SELECT INBOX")
+    tag = waiting.idle()
+    parked(two, user)
+    writer.ok("SELECT INBOX")
+    writer.ok("STORE 2,5 +FLAGS.SILENT (\\Deleted)")
+    waiting.wait_untagged(fetched("Deleted"))
+    parked(two, user)
+    writer.ok("EXPUNGE")
+    writer.ok("APPEND INBOX ", Lit(simple(7)))
+    waiting.wait_untagged(lambda item: item.name == "EXPUNGE" and item.number in (2, 5))
+    waiting.wait_untagged(lambda item: item.name == "EXPUNGE" and item.number in (2, 4))
+    waiting.wait_untagged(exists(5))
+    parked(two, user)
+    # the client itself wakes it
+    eq(waiting.done(tag).status, "OK")
+    check(lab, waiting, user)
+
+
+@only("pgbox")
+@timeout(180)
+def test_hibernation_service_restarted(lab):
+    """Changes made while the service was away reach a parked session."""
+    one, two = hibernating(lab)
+    user = lab.user(one)
+    waiting = lab.imap(user, two)
+    waiting.ok("SELECT INBOX")
+    waiting.idle()
+    parked(two, user)
+    two.expect_log("pgbox-notify.*(killed|Killed)", "service.pgbox-notify.")
+    pid, = two.notify_pids()
+    os.kill(pid, signal.SIGKILL)
+    eq(lab.lmtp(one).deliver(PLAIN, user)[user][0], 250)
+    waiting.wait_untagged(exists(1))

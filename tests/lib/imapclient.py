@@ -341,6 +341,10 @@ class ImapClient:
         if self._buffer:
             self._buffer = bytearray(self._inflate.decompress(bytes(self._buffer)))
 
+    def fileno(self):
+        """The socket, for select()."""
+        return self._sock.fileno()
+
     def close(self):
         """Drop the connection without a word."""
         self._sock.close()

@@ -129,8 +129,9 @@ def run_one(lab, function):
 def diagnose(lab, text):
     """Print why a test failed, with the dialogue and the servers' errors."""
     lines = text.splitlines()
-    for number, transcript in enumerate(lab.transcripts()):
-        lines.append("--- connection %d" % (number + 1))
+    transcripts = list(enumerate(lab.transcripts(), 1))
+    for number, transcript in transcripts[:8] + transcripts[8:][-8:]:
+        lines.append("--- connection %d" % number)
         lines += transcript[-14:]
     for node in lab.nodes.values():
         bad = node.bad_log_lines()

@@ -125,7 +125,7 @@ class Lint:
     def check_layers(self):
         pattern = re.compile(r"\b(PQ[a-z]\w*|PG(conn|result|cancel)\b)")
         self.report("libpq only in src/pq", [
-            place for source in self.layer("db", "storage", "stmt")
+            place for source in self.layer("db", "notify", "storage", "stmt")
             for place in source.matches(pattern)])
         self.report("no mail storage in src/pq, src/db and src/stmt", [
             f"{source.name}:{line}: {name}"
@@ -134,10 +134,13 @@ class Lint:
             if STORAGE_HEADERS.match(name)])
         allowed = {"stmt": ["stmt"], "pq": ["stmt", "pq"],
                    "db": ["stmt", "pq", "db"],
+                   "notify": ["pq", "db", "notify"],
                    "storage": ["pq", "db", "storage"]}
         owner = {source.path.name: source.path.parent.name
                  for source in self.sources}
         owner["pgbox-stmt.h"] = "stmt"
+        # what both sides of the socket have to know
+        owner["pgbox-notify-protocol.h"] = "db"
         private = re.compile(r"pgbox-(conn-private|stmt-table)\.h$")
         bad = []
         for source in self.sources:
