@@ -8,6 +8,9 @@
 #include "pgbox-notify-watch.h"
 #include "pgbox-notify-relay.h"
 
+/* The first signal is sent at once, the next ones not sooner than this after
+   it: under load more of them share a transaction (tests/bench/README). */
+#define RELAY_PAUSE_MSECS 10
 /* signals that one transaction sends at the most */
 #define RELAY_BATCH 500
 /* Signals kept while there is no link. Beyond it other nodes find out by their
@@ -27,6 +30,8 @@ struct pgbox_relay {
 	struct event *event;
 	unsigned int check_interval_msecs;
 	struct timeout *to_check;
+	/* nothing is sent until then */
+	struct timeout *to_send;
 
 	guid_128_t store_guid;
 	uint64_t store_epoch;
@@ -126,6 +131,12 @@ static void relay_sent(bool success, void *context)
 	}
 }
 
+static void relay_pause_over(struct pgbox_relay *relay)
+{
+	timeout_remove(&relay->to_send);
+	relay_next(relay);
+}
+
 static void relay_send(struct pgbox_relay *relay)
 {
 	struct hash_iterate_context *iter;
@@ -134,6 +145,8 @@ static void relay_send(struct pgbox_relay *relay)
 
 	i_assert(array_count(&relay->sending) == 0);
 
+	relay->to_send = timeout_add_short(RELAY_PAUSE_MSECS,
+					   relay_pause_over, relay);
 	iter = hash_table_iterate_init(relay->pending);
 	while (array_count(&relay->sending) < RELAY_BATCH &&
 	       hash_table_iterate(iter, relay->pending, &key, &signal)) {
@@ -277,7 +290,8 @@ static void relay_next(struct pgbox_relay *relay)
 	if (relay->want_store) {
 		pgbox_store_get(relay->listen, relay_store_row,
 				relay_store_done, relay);
-	} else if (hash_table_count(relay->pending) > 0) {
+	} else if (hash_table_count(relay->pending) > 0 &&
+		   relay->to_send == NULL) {
 		relay_send(relay);
 	} else if (relay->want_check || relay->checking) {
 		relay->want_check = FALSE;
@@ -353,6 +367,7 @@ void pgbox_relay_deinit(struct pgbox_relay **_relay)
 	*_relay = NULL;
 	pgbox_listen_deinit(&relay->listen);
 	timeout_remove(&relay->to_check);
+	timeout_remove(&relay->to_send);
 	iter = hash_table_iterate_init(relay->pending);
 	while (hash_table_iterate(iter, relay->pending, &key, &signal)) {
 		i_free(key);

@@ -67,10 +67,14 @@ static void listen_log(struct pgbox_listen *listen,
 		       const struct pgbox_error *error)
 {
 	const char *hint = pgbox_error_hint(error->kind);
+	enum pgbox_error_kind outage = error->kind;
 
-	if (listen->outage == error->kind)
+	/* a link that was lost and one that can't be made are one outage */
+	if (outage == PGBOX_ERROR_LOST)
+		outage = PGBOX_ERROR_UNREACHABLE;
+	if (listen->outage == outage)
 		return;
-	listen->outage = error->kind;
+	listen->outage = outage;
 	e_error(listen->event, "no signals of other nodes: %s%s%s",
 		error->text, *hint == '\0' ? "" : "; ", hint);
 }
