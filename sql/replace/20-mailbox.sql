@@ -334,16 +334,36 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_mailbox bigint;
 BEGIN
+  -- FOR SHARE: a rename or a deletion is waited for, or waits and sees the
+  -- attribute
+  SELECT m.mailbox_id INTO v_mailbox
+    FROM pgbox.mailbox AS m
+   WHERE m.mailbox_id = p_mailbox AND m.deleted_at IS NULL
+     AND (m.name = 'INBOX' OR NOT starts_with(p_key, 'vendor/vendor.dovecot/pvt/server/'))
+     FOR SHARE;
+  IF NOT FOUND AND starts_with(p_key, 'vendor/vendor.dovecot/pvt/server/') THEN
+    -- this isn't INBOX any more: another one took its place
+    SELECT i.mailbox_id INTO v_mailbox
+      FROM pgbox.mailbox AS m
+      JOIN pgbox.mailbox AS i ON i.account_id = m.account_id AND i.name = 'INBOX' AND i.deleted_at IS NULL
+     WHERE m.mailbox_id = p_mailbox
+       FOR SHARE OF i;
+  END IF;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
+  END IF;
   IF p_value IS NULL THEN
     DELETE FROM pgbox.mailbox_attribute AS a
-     WHERE a.mailbox_id = p_mailbox AND a.shared = p_shared AND a.key = p_key;
+     WHERE a.mailbox_id = v_mailbox AND a.shared = p_shared AND a.key = p_key;
   ELSE
     INSERT INTO pgbox.mailbox_attribute (mailbox_id, shared, key, value, changed_at)
-    VALUES (p_mailbox, p_shared, p_key, p_value, COALESCE(to_timestamp(p_changed_at), now()))
+    VALUES (v_mailbox, p_shared, p_key, p_value, COALESCE(to_timestamp(p_changed_at), now()))
     ON CONFLICT ON CONSTRAINT mailbox_attribute_pkey
     DO UPDATE SET value = EXCLUDED.value, changed_at = EXCLUDED.changed_at;
   END IF;
 END
 $$;
-COMMENT ON FUNCTION pgbox.attribute_set(bigint, boolean, text, bytea, bigint) IS 'Set an attribute of a mailbox; NULL value: remove it. changed_at in seconds since 1970, NULL: now';
+COMMENT ON FUNCTION pgbox.attribute_set(bigint, boolean, text, bytea, bigint) IS 'Set an attribute of a mailbox; NULL value: remove it. changed_at in seconds since 1970, NULL: now. What Dovecot keeps for the server as a whole goes to INBOX';

@@ -240,4 +240,4 @@ def test_attributes(store):
     store.db.sql(call % (True, "'comment'", "NULL", "NULL"))
     eq(store.db.sql(read % True), [])
     eq(store.modseq(inbox), modseq, "attributes take no modseq")
-    refused("23503", store.db.sql, "SELECT pgbox.attribute_set(0, true, 'x', 'y', NULL)")
+    refused("PB002", store.db.sql, "SELECT pgbox.attribute_set(0, true, 'x', 'y', NULL)")
