@@ -277,6 +277,19 @@ BEGIN
   v_guids := p_guids;
   v_received := p_received;
   IF EXISTS (SELECT 1 FROM unnest(p_contents) AS u (id) WHERE u.id IS NULL) THEN
+    -- not PB002, which speaks of the mailbox that messages are added to
+    IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
+                WHERE m.mailbox_id = ANY (p_source_mailboxes) AND m.deleted_at IS NOT NULL) THEN
+      RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
+    END IF;
+    -- A purge that is about to remove them is waited for: the next statement
+    -- sees what it left.
+    PERFORM 1
+      FROM unnest(p_source_mailboxes, p_source_uids) AS u (mailbox_id, uid)
+      JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid
+      JOIN pgbox.content AS c ON c.content_id = g.content_id
+     ORDER BY c.content_id
+       FOR KEY SHARE OF c;
     SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord),
            array_agg(CASE WHEN u.guid = v_guid_source THEN g.guid ELSE u.guid END ORDER BY u.ord),
            array_agg(CASE WHEN u.received = -1 THEN extract(epoch FROM g.received_at)::bigint ELSE u.received END ORDER BY u.ord),
