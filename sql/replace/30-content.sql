@@ -154,7 +154,8 @@ BEGIN
             FROM pgbox.body AS b
            WHERE b.body_id = ANY (v_bodies)
              AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
-           ORDER BY b.body_id
+           -- the order that an uploader can keep, who doesn't know body_ids
+           ORDER BY b.digest
              FOR UPDATE) AS b;
   WITH gone AS (
     DELETE FROM pgbox.body AS b
