@@ -105,11 +105,6 @@ BEGIN
     SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
     tombstones := tombstones + v_count;
     v_contents := v_contents || v_gone;
-    IF NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = v_mailbox)
-       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = v_mailbox) THEN
-      DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
-      mailboxes := 1;
-    END IF;
   END IF;
 
   -- Contents of tombstones past retention. The tombstone itself stays: it is
@@ -163,6 +158,21 @@ BEGIN
        AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
     RETURNING 1)
   SELECT count(*) INTO bodies FROM gone;
+
+  -- The emptied mailbox goes with its counters, and those are locked last: a
+  -- delivery that comes too late waits for them and may hold a body. Don't wait
+  -- for whoever is just finding out that the mailbox is gone: there will be
+  -- another purge.
+  PERFORM 1
+    FROM pgbox.mailbox_counter AS c
+   WHERE c.mailbox_id = v_mailbox
+     AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = v_mailbox)
+     AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = v_mailbox)
+     FOR UPDATE SKIP LOCKED;
+  IF FOUND THEN
+    DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
+    mailboxes := 1;
+  END IF;
 
   DELETE FROM pgbox.commit_token AS t
    WHERE t.token IN (SELECT o.token FROM pgbox.commit_token AS o

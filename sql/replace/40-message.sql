@@ -282,14 +282,18 @@ BEGIN
                 WHERE m.mailbox_id = ANY (p_source_mailboxes) AND m.deleted_at IS NOT NULL) THEN
       RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
     END IF;
-    -- A purge that is about to remove them is waited for: the next statement
-    -- sees what it left.
+    -- A purge locks contents of messages that are gone, and may want bodies
+    -- of somebody who waits for our counters: don't wait for it.
     PERFORM 1
-      FROM unnest(p_source_mailboxes, p_source_uids) AS u (mailbox_id, uid)
+      FROM unnest(p_contents, p_source_mailboxes, p_source_uids) AS u (content_id, mailbox_id, uid)
       JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid
       JOIN pgbox.content AS c ON c.content_id = g.content_id
-     ORDER BY c.content_id
-       FOR KEY SHARE OF c;
+     WHERE u.content_id IS NULL
+       FOR KEY SHARE OF c SKIP LOCKED;
+    GET DIAGNOSTICS v_found = ROW_COUNT;
+    IF v_found <> (SELECT count(*) FROM unnest(p_contents) AS u (id) WHERE u.id IS NULL) THEN
+      RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
+    END IF;
     SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord),
            array_agg(CASE WHEN u.guid = v_guid_source THEN g.guid ELSE u.guid END ORDER BY u.ord),
            array_agg(CASE WHEN u.received = -1 THEN extract(epoch FROM g.received_at)::bigint ELSE u.received END ORDER BY u.ord),

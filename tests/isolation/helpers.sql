@@ -256,6 +256,8 @@ $$;
 -- that must be 0: late, messages that came with a UID below the UIDNEXT seen
 -- before; missed, messages and expunges that the copy doesn't have although it
 -- claims to be as far; ahead, 1 if the counters are beyond what the rows tell.
+-- Where others write meanwhile, call it in a REPEATABLE READ transaction: it
+-- looks several times.
 CREATE FUNCTION iso.sync(p_box text)
 RETURNS TABLE (uid_next bigint, modseq bigint, came text, gone text, late bigint, missed bigint, ahead integer)
 LANGUAGE plpgsql AS $$
@@ -287,6 +289,9 @@ BEGIN
       DELETE FROM iso.copy AS c WHERE c.pid = pg_backend_pid() AND c.mailbox_id = v_box AND c.uid = v_row.uid;
     END IF;
   END LOOP;
+  IF modseq IS NULL THEN
+    RETURN; -- the mailbox is gone
+  END IF;
   INSERT INTO iso.node VALUES (pg_backend_pid(), v_box, modseq, uid_next)
   ON CONFLICT ON CONSTRAINT node_pkey DO UPDATE SET modseq = EXCLUDED.modseq, uid_next = EXCLUDED.uid_next;
   SELECT count(*) INTO missed
