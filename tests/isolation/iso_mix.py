@@ -205,7 +205,9 @@ def run_mix(store):
         store.admin.sql("UPDATE pgbox.store SET retention = '14 days'")
     eq(store.admin.value("SELECT count(*) FROM pgbox.body WHERE digest IN (%s)" % ", ".join(
         literal(hashlib.sha256(body).digest(), "bytea") for body in mix.bodies)), "0", "bodies left over")
-    return sorted(mix.outcome.items())
+    print("# %d changes were done, %d refused, PGBOX_TEST_SEED=%d" % (
+        sum(count for (_, state), count in mix.outcome.items() if state == "done"),
+        sum(count for (_, state), count in mix.outcome.items() if state != "done"), SEED))
 
 
 @timeout(SECONDS + 60)
