@@ -2,7 +2,7 @@
 
 from imapclient import Lit, flags_of, parse_set, quoted
 from mails import MIXED, PLAIN, fill, simple
-from tap import eq, has, true, timeout
+from tap import eq, has, only, timeout, true
 
 
 def opened(lab, count=3, user=None):
@@ -156,6 +156,21 @@ def test_copy_of_expunged(lab):
     bodies = [row[3] for row in items(a, "box")]
     true(simple(1) in bodies or bodies == [], "all or nothing of what is left")
     true(set(bodies) <= {simple(1), simple(2), simple(3)}, "the right ones")
+
+
+@only("pgbox")
+def test_out_of_deleted_mailbox(lab):
+    """COPY and MOVE by a session whose mailbox another one has deleted: what is
+    answered NO has not been done."""
+    for command in ("COPY 1:2 INBOX", "MOVE 1:2 INBOX"):
+        user = lab.user()
+        a = opened(lab, 2, user)
+        a.ok("COPY 1:2 box")
+        a.ok("SELECT box")
+        b = lab.imap(user)
+        b.ok("DELETE box")
+        done = a.cmd(command).ok
+        eq(len(items(b, "INBOX")), 4 if done else 2, command)
 
 
 def test_copy_announces(lab):
