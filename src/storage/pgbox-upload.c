@@ -197,22 +197,54 @@ static bool upload_need_pipeline(struct pgbox_upload *upload, bool mixed)
 	return FALSE;
 }
 
+/* A message that has bytes of its own to be sent */
+struct upload_item {
+	struct pgbox_upload_mail *mail;
+	/* the store has its body already */
+	bool known;
+};
+ARRAY_DEFINE_TYPE(upload_item, struct upload_item);
+
+static int upload_item_cmp(const struct upload_item *item1,
+			   const struct upload_item *item2)
+{
+	return memcmp(item1->mail->content.digest, item2->mail->content.digest,
+		      PGBOX_DIGEST_SIZE);
+}
+
+/* In order of digest: two transactions that store the same new bodies wait for
+   each other's, and in any other order they might do so in a circle. */
+static void upload_get_items(struct pgbox_upload *upload,
+			     ARRAY_TYPE(upload_item) *items)
+{
+	struct pgbox_upload_mail *mail;
+	struct upload_item *item;
+
+	array_foreach_elem(&upload->mails, mail) {
+		if (!upload_has_content(mail))
+			continue;
+		item = array_append_space(items);
+		item->mail = mail;
+	}
+	array_sort(items, upload_item_cmp);
+}
+
 /* Large bodies that the store has aren't sent again. */
 static int
-upload_find_known(struct pgbox_upload *upload, struct pgbox_conn *conn,
-		  bool *known, struct pgbox_error *error_r)
+upload_find_known(ARRAY_TYPE(upload_item) *items, struct pgbox_conn *conn,
+		  struct pgbox_error *error_r)
 {
 	ARRAY(const unsigned char *) digests;
-	struct pgbox_upload_mail *mail;
+	struct upload_item *item;
 	const unsigned char *digest;
-	unsigned int i = 0, n = 0, count;
+	unsigned int n = 0, count;
 	bool *results;
 	int ret = 0;
 
 	i_array_init(&digests, 8);
-	array_foreach_elem(&upload->mails, mail) {
-		if (upload_is_chunked(mail)) {
-			digest = mail->content.digest;
+	array_foreach_modifiable(items, item) {
+		if (upload_is_chunked(item->mail)) {
+			digest = item->mail->content.digest;
 			array_push_back(&digests, &digest);
 		}
 	}
@@ -221,10 +253,9 @@ upload_find_known(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		results = i_new(bool, count);
 		ret = pgbox_body_known(conn, array_front(&digests), count,
 				       results, error_r);
-		array_foreach_elem(&upload->mails, mail) {
-			if (ret == 0 && upload_is_chunked(mail))
-				known[i] = results[n++];
-			i++;
+		array_foreach_modifiable(items, item) {
+			if (ret == 0 && upload_is_chunked(item->mail))
+				item->known = results[n++];
 		}
 		i_free(results);
 	}
@@ -263,21 +294,20 @@ upload_send_content(struct pgbox_upload *upload,
 }
 
 static int
-upload_send_contents(struct pgbox_upload *upload, const bool *known,
+upload_send_contents(struct pgbox_upload *upload,
+		     const ARRAY_TYPE(upload_item) *items,
 		     struct pgbox_error *error_r)
 {
-	struct pgbox_upload_mail *mail;
-	unsigned int i = 0;
+	const struct upload_item *item;
 	buffer_t *buf;
 	int ret = 0;
 
 	buf = buffer_create_dynamic(default_pool, PGBOX_CHUNK_SIZE);
-	array_foreach_elem(&upload->mails, mail) {
-		if (ret == 0 && upload_has_content(mail)) T_BEGIN {
-			ret = upload_send_content(upload, mail, known[i], buf,
-						  error_r);
+	array_foreach(items, item) {
+		if (ret == 0) T_BEGIN {
+			ret = upload_send_content(upload, item->mail,
+						  item->known, buf, error_r);
 		} T_END;
-		i++;
 	}
 	buffer_free(&buf);
 	return ret < 0 ? -1 : pgbox_pipeline_drain(upload->pipeline, error_r);
@@ -286,21 +316,22 @@ upload_send_contents(struct pgbox_upload *upload, const bool *known,
 int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
 			  bool mixed, struct pgbox_error *error_r)
 {
-	bool *known;
+	ARRAY_TYPE(upload_item) items;
 	int ret;
 
 	if (upload->pipeline != NULL || !upload_need_pipeline(upload, mixed))
 		return 0;
-	known = i_new(bool, array_count(&upload->mails));
-	ret = upload_find_known(upload, conn, known, error_r);
+	i_array_init(&items, array_count(&upload->mails));
+	upload_get_items(upload, &items);
+	ret = upload_find_known(&items, conn, error_r);
 	if (ret == 0)
 		ret = pgbox_pipeline_begin(conn, &upload->pipeline, error_r);
 	if (ret == 0) {
-		ret = upload_send_contents(upload, known, error_r);
+		ret = upload_send_contents(upload, &items, error_r);
 		if (ret < 0)
 			pgbox_pipeline_rollback(&upload->pipeline);
 	}
-	i_free(known);
+	array_free(&items);
 	return ret;
 }
 

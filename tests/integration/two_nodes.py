@@ -520,6 +520,25 @@ def test_same_body_at_once(lab):
 
 
 @only("pgbox")
+@timeout(60)
+def test_same_bodies_in_opposite_orders(lab):
+    """Two that store the same new bodies don't wait for each other in a circle."""
+    clients = [lab.imap(lab.user()) for _ in range(2)]
+    messages = [b"Subject: s\r\n\r\n" + letter * 75 + b"\r\n" for letter in (b"v", b"w")]
+    lab.cluster.psql(SLOW_BODY)
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = lab.cluster.psql(deadlocks)
+    tags = [client.send("APPEND INBOX ", Lit(first), " ", Lit(second))
+            for client, (first, second) in zip(clients, (messages, messages[::-1]))]
+    replies = [client.finish(tag, 40) for client, tag in zip(clients, tags)]
+    lab.cluster.psql("DROP TRIGGER slow ON pgbox.body; DROP FUNCTION public.slow()")
+    eq([reply.status for reply in replies], ["OK", "OK"])
+    # backends tell their statistics when they are idle for a second, or end
+    time.sleep(1.5)
+    eq(lab.cluster.psql(deadlocks), before)
+
+
+@only("pgbox")
 @timeout(400)
 def test_histories(lab):
     """Histories, one after another until the time is up."""
