@@ -3,26 +3,27 @@
 
 /* What mail processes and the node's service say to each other: lines over a
    unix socket, fields separated by tabs (str_tabescape()). Both sides begin
-   with Dovecot's VERSION line. KIND is M and KEY a mailbox_id, or KIND is A and
-   KEY the name of an account.
+   with Dovecot's VERSION line. ID is a number above 0 by which a process knows
+   its watch; it isn't used twice in a connection.
 
    A process says
      CHANGED MAILBOX MODSEQ ACCOUNT  something was committed: what a struct
                                      pgbox_signal says. No answer.
-     WATCH KIND KEY MODSEQ STORE     tell me of changes after MODSEQ (an
+     WATCH ID KIND KEY MODSEQ STORE  tell me of changes after MODSEQ (an
                                      account: 0), in the store of this GUID.
-                                     Answered by OK or NO. The same KIND and
-                                     KEY once a connection.
-     UNWATCH KIND KEY                no answer
-     DONE KIND KEY                   LOOK was followed; the next may come
+                                     KIND is M and KEY a mailbox_id, or KIND is
+                                     A and KEY the name of an account. Answered
+                                     by OK or NO.
+     UNWATCH ID                      no answer
+     DONE ID                         LOOK was followed; the next may come
      PING                            answered by PONG
 
    The service says
-     OK KIND KEY VOUCHED PATH  the watch is there. VOUCHED: 1 or 0, as in VOUCH. PATH:
+     OK ID VOUCHED PATH the watch is there. VOUCHED: 1 or 0, as in VOUCH. PATH:
                         a file that is written to at each change, for who
                         can't keep the connection; empty if there is none
-     NO KIND KEY REASON  there will be no watch
-     LOOK KIND KEY MODSEQ  it has changed; MODSEQ 0: nobody knows up to where
+     NO ID REASON       there will be no watch
+     LOOK ID MODSEQ     it has changed; MODSEQ 0: nobody knows up to where
      VOUCH 1            from now on you hear of all changes, and of those that
                         came between WATCH and now you have heard
      VOUCH 0            you may miss some: look for yourself now and then

@@ -19,7 +19,13 @@
 
 struct notify_session {
 	struct connection conn;
-	ARRAY(struct pgbox_watch *) watches;
+	ARRAY(struct session_watch *) watches;
+};
+
+struct session_watch {
+	struct notify_session *session;
+	unsigned int id;
+	struct pgbox_watch *watch;
 };
 
 static struct connection_list *sessions;
@@ -37,56 +43,46 @@ static void session_send(struct notify_session *session, const char *line)
 	}
 }
 
-static const char *key_to_fields(const struct pgbox_watch_key *key)
-{
-	if (key->mailbox_id != 0) {
-		return t_strdup_printf(PGBOX_NOTIFY_KIND_MAILBOX"\t%"PRId64,
-				       key->mailbox_id);
-	}
-	return t_strconcat(PGBOX_NOTIFY_KIND_ACCOUNT"\t",
-			   str_tabescape(key->account), NULL);
-}
-
 /* Returns FALSE if KIND and KEY aren't what they must be. */
-static bool key_from_fields(const char *const *args,
+static bool key_from_fields(const char *kind, const char *key,
 			    struct pgbox_watch_key *key_r)
 {
 	i_zero(key_r);
-	if (str_array_length(args) < 2)
-		return FALSE;
-	if (strcmp(args[0], PGBOX_NOTIFY_KIND_MAILBOX) == 0) {
-		return str_to_int64(args[1], &key_r->mailbox_id) == 0 &&
+	if (strcmp(kind, PGBOX_NOTIFY_KIND_MAILBOX) == 0) {
+		return str_to_int64(key, &key_r->mailbox_id) == 0 &&
 			key_r->mailbox_id > 0;
 	}
-	key_r->account = args[1];
-	return strcmp(args[0], PGBOX_NOTIFY_KIND_ACCOUNT) == 0 &&
-		*key_r->account != '\0';
+	key_r->account = key;
+	return strcmp(kind, PGBOX_NOTIFY_KIND_ACCOUNT) == 0 && *key != '\0';
 }
 
-static bool key_equals(const struct pgbox_watch_key *key1,
-		       const struct pgbox_watch_key *key2)
+/* Returns NULL if the session has no watch of that number. */
+static struct session_watch *
+session_find_watch(struct notify_session *session, const char *const *args,
+		   unsigned int *idx_r)
 {
-	if (key1->mailbox_id != 0 || key2->mailbox_id != 0)
-		return key1->mailbox_id == key2->mailbox_id;
-	return strcmp(key1->account, key2->account) == 0;
-}
+	struct session_watch *const *watches;
+	unsigned int i, count, id;
 
-/* Returns NULL if the session watches no such thing. */
-static struct pgbox_watch *
-session_find_watch(struct notify_session *session,
-		   const struct pgbox_watch_key *key, unsigned int *idx_r)
-{
-	struct pgbox_watch *const *watches;
-	unsigned int i, count;
-
+	if (args[0] == NULL || str_to_uint(args[0], &id) < 0)
+		return NULL;
 	watches = array_get(&session->watches, &count);
 	for (i = 0; i < count; i++) {
-		if (key_equals(pgbox_watch_get_key(watches[i]), key)) {
+		if (watches[i]->id == id) {
 			*idx_r = i;
 			return watches[i];
 		}
 	}
 	return NULL;
+}
+
+static void session_watch_free(struct session_watch **_swatch)
+{
+	struct session_watch *swatch = *_swatch;
+
+	*_swatch = NULL;
+	pgbox_watch_remove(&swatch->watch);
+	i_free(swatch);
 }
 
 /*
@@ -110,29 +106,33 @@ static int session_changed(const char *const *args)
 static int
 session_watch(struct notify_session *session, const char *const *args)
 {
+	struct session_watch *swatch;
 	struct pgbox_watch_key key;
-	struct pgbox_watch *watch;
 	guid_128_t store_guid;
-	unsigned int idx;
+	unsigned int id, idx;
 	uint64_t modseq;
 	const char *path;
 
-	if (str_array_length(args) < 4 || !key_from_fields(args, &key) ||
-	    str_to_uint64(args[2], &modseq) < 0 ||
-	    guid_128_from_string(args[3], store_guid) < 0 ||
-	    session_find_watch(session, &key, &idx) != NULL)
+	if (str_array_length(args) < 5 ||
+	    session_find_watch(session, args, &idx) != NULL ||
+	    str_to_uint(args[0], &id) < 0 || id == 0 ||
+	    !key_from_fields(args[1], args[2], &key) ||
+	    str_to_uint64(args[3], &modseq) < 0 ||
+	    guid_128_from_string(args[4], store_guid) < 0)
 		return -1;
 	if (!pgbox_relay_is_store(sessions_relay, store_guid)) {
 		session_send(session, t_strdup_printf(
-			"NO\t%s\tthis is the service of another store\n",
-			key_to_fields(&key)));
+			"NO\t%u\tthis is the service of another store\n", id));
 		return 1;
 	}
-	watch = pgbox_watch_add(sessions_watches, &key, modseq, session);
-	array_push_back(&session->watches, &watch);
-	path = pgbox_watch_get_path(watch);
-	session_send(session, t_strdup_printf("OK\t%s\t%d\t%s\n",
-		key_to_fields(&key), pgbox_relay_vouches(sessions_relay) ? 1 : 0,
+	swatch = i_new(struct session_watch, 1);
+	swatch->session = session;
+	swatch->id = id;
+	array_push_back(&session->watches, &swatch);
+	swatch->watch = pgbox_watch_add(sessions_watches, &key, modseq, swatch);
+	path = pgbox_watch_get_path(swatch->watch);
+	session_send(session, t_strdup_printf("OK\t%u\t%d\t%s\n", id,
+		pgbox_relay_vouches(sessions_relay) ? 1 : 0,
 		path == NULL ? "" : str_tabescape(path)));
 	return 1;
 }
@@ -140,29 +140,25 @@ session_watch(struct notify_session *session, const char *const *args)
 static int
 session_unwatch(struct notify_session *session, const char *const *args)
 {
-	struct pgbox_watch_key key;
-	struct pgbox_watch *watch;
+	struct session_watch *swatch;
 	unsigned int idx;
 
-	if (!key_from_fields(args, &key) ||
-	    (watch = session_find_watch(session, &key, &idx)) == NULL)
+	if ((swatch = session_find_watch(session, args, &idx)) == NULL)
 		return -1;
 	array_delete(&session->watches, idx, 1);
-	pgbox_watch_remove(&watch);
+	session_watch_free(&swatch);
 	return 1;
 }
 
 static int
 session_done(struct notify_session *session, const char *const *args)
 {
-	struct pgbox_watch_key key;
-	struct pgbox_watch *watch;
+	struct session_watch *swatch;
 	unsigned int idx;
 
-	if (!key_from_fields(args, &key) ||
-	    (watch = session_find_watch(session, &key, &idx)) == NULL)
+	if ((swatch = session_find_watch(session, args, &idx)) == NULL)
 		return -1;
-	pgbox_watch_done(watch);
+	pgbox_watch_done(swatch->watch);
 	return 1;
 }
 
@@ -208,10 +204,10 @@ static void session_destroy(struct connection *conn)
 {
 	struct notify_session *session =
 		container_of(conn, struct notify_session, conn);
-	struct pgbox_watch *watch;
+	struct session_watch *swatch;
 
-	array_foreach_elem(&session->watches, watch)
-		pgbox_watch_remove(&watch);
+	array_foreach_elem(&session->watches, swatch)
+		session_watch_free(&swatch);
 	array_free(&session->watches);
 	connection_deinit(conn);
 	i_free(session);
@@ -227,14 +223,14 @@ void pgbox_notify_session_create(int fd, const char *name)
 	connection_init_server(sessions, &session->conn, name, fd, fd);
 }
 
-void pgbox_notify_session_look(struct pgbox_watch *watch, uint64_t modseq,
-			       void *context)
+void pgbox_notify_session_look(struct pgbox_watch *watch ATTR_UNUSED,
+			       uint64_t modseq, void *context)
 {
-	struct notify_session *session = context;
+	struct session_watch *swatch = context;
 
 	T_BEGIN {
-		session_send(session, t_strdup_printf("LOOK\t%s\t%"PRIu64"\n",
-			key_to_fields(pgbox_watch_get_key(watch)), modseq));
+		session_send(swatch->session, t_strdup_printf(
+			"LOOK\t%u\t%"PRIu64"\n", swatch->id, modseq));
 	} T_END;
 }
 

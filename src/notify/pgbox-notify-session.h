@@ -20,7 +20,7 @@ void pgbox_notify_sessions_set(struct pgbox_watches *watches,
 void pgbox_notify_session_create(int fd, const char *name);
 /* Tell all whether the relay vouches. */
 void pgbox_notify_sessions_vouch(bool vouches);
-/* For pgbox_watches_init(); the context is the session. */
+/* For pgbox_watches_init(). */
 void pgbox_notify_session_look(struct pgbox_watch *watch, uint64_t modseq,
 			       void *context);
 /* Disconnect all: the service is to be replaced, they are to come to the new

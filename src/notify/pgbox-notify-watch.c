@@ -189,12 +189,6 @@ void pgbox_watch_remove(struct pgbox_watch **_watch)
 	pgbox_watches_wake_next(watches);
 }
 
-const struct pgbox_watch_key *
-pgbox_watch_get_key(const struct pgbox_watch *watch)
-{
-	return &watch->target->key;
-}
-
 const char *pgbox_watch_get_path(struct pgbox_watch *watch)
 {
 	if (!watch->target->have_file)

@@ -42,9 +42,6 @@ pgbox_watch_add(struct pgbox_watches *watches,
 		void *context);
 /* Sets *watch to NULL. */
 void pgbox_watch_remove(struct pgbox_watch **watch);
-/* What is watched. */
-const struct pgbox_watch_key *
-pgbox_watch_get_key(const struct pgbox_watch *watch);
 /* Returns the path of the mailbox's file, or NULL. On the data stack. */
 const char *pgbox_watch_get_path(struct pgbox_watch *watch);
 /* The session has looked. */

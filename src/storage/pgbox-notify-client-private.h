@@ -28,6 +28,7 @@ struct pgbox_notify_link {
 	/* the one whose look() is running, unless it has ended */
 	struct pgbox_notify_watch *looking;
 	time_t retry_after, ping_sent;
+	unsigned int last_id;
 
 	bool version_received:1;
 	/* the service hears of all changes */
@@ -48,6 +49,8 @@ enum pgbox_notify_watch_state {
 struct pgbox_notify_watch {
 	struct pgbox_notify_watch *prev, *next;
 	struct pgbox_notify_link *link;
+	/* by which the service knows it, while it does */
+	unsigned int id;
 	int64_t mailbox_id;
 	char *account;
 	guid_128_t store_guid;

@@ -13,16 +13,6 @@
 
 #define NOTIFY_PING_SECS 5
 
-static const char *watch_fields(const struct pgbox_notify_watch *watch)
-{
-	if (watch->mailbox_id != 0) {
-		return t_strdup_printf(PGBOX_NOTIFY_KIND_MAILBOX"\t%"PRId64,
-				       watch->mailbox_id);
-	}
-	return t_strconcat(PGBOX_NOTIFY_KIND_ACCOUNT"\t",
-			   str_tabescape(watch->account), NULL);
-}
-
 static void watch_look(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;
@@ -32,8 +22,8 @@ static void watch_look(struct pgbox_notify_watch *watch)
 	watch->look(watch->context);
 	if (link->looking == watch && watch->state == NOTIFY_WATCH_OK) {
 		T_BEGIN {
-			(void)pgbox_notify_link_send(link, t_strconcat("DONE\t",
-				watch_fields(watch), "\n", NULL));
+			(void)pgbox_notify_link_send(link,
+				t_strdup_printf("DONE\t%u\n", watch->id));
 		} T_END;
 	}
 	link->looking = NULL;
@@ -53,8 +43,13 @@ void pgbox_notify_watch_ask(struct pgbox_notify_watch *watch)
 		return;
 	pgbox_notify_link_set_watched(link);
 	watch->state = NOTIFY_WATCH_ASKED;
-	(void)pgbox_notify_link_send(link, t_strdup_printf("WATCH\t%s\t%"PRIu64"\t%s\n",
-		watch_fields(watch), watch->known_modseq,
+	watch->id = ++link->last_id;
+	(void)pgbox_notify_link_send(link, t_strdup_printf(
+		"WATCH\t%u\t%s\t%s\t%"PRIu64"\t%s\n", watch->id,
+		watch->mailbox_id != 0 ? PGBOX_NOTIFY_KIND_MAILBOX :
+		PGBOX_NOTIFY_KIND_ACCOUNT,
+		watch->mailbox_id != 0 ? dec2str(watch->mailbox_id) :
+		str_tabescape(watch->account), watch->known_modseq,
 		guid_128_to_string(watch->store_guid)));
 }
 
@@ -137,8 +132,8 @@ void pgbox_notify_watch_deinit(struct pgbox_notify_watch **_watch)
 	timeout_remove(&watch->to_look);
 	DLLIST_REMOVE(&link->watches, watch);
 	if (watch->state == NOTIFY_WATCH_OK) T_BEGIN {
-		(void)pgbox_notify_link_send(link, t_strconcat("UNWATCH\t",
-			watch_fields(watch), "\n", NULL));
+		(void)pgbox_notify_link_send(link,
+			t_strdup_printf("UNWATCH\t%u\n", watch->id));
 	} T_END;
 	if (link->watches == NULL) {
 		timeout_remove(&link->to_reconnect);

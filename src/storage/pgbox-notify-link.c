@@ -55,15 +55,12 @@ static struct pgbox_notify_watch *
 link_find_watch(struct pgbox_notify_link *link, const char *const *args)
 {
 	struct pgbox_notify_watch *watch;
+	unsigned int id;
 
-	if (str_array_length(args) < 2)
+	if (args[0] == NULL || str_to_uint(args[0], &id) < 0)
 		return NULL;
 	for (watch = link->watches; watch != NULL; watch = watch->next) {
-		if (watch->mailbox_id != 0 ?
-		    (strcmp(args[0], PGBOX_NOTIFY_KIND_MAILBOX) == 0 &&
-		     strcmp(args[1], dec2str(watch->mailbox_id)) == 0) :
-		    (strcmp(args[0], PGBOX_NOTIFY_KIND_ACCOUNT) == 0 &&
-		     strcmp(args[1], watch->account) == 0))
+		if (watch->id == id)
 			return watch;
 	}
 	return NULL;
@@ -77,7 +74,7 @@ static void link_input_look(struct pgbox_notify_link *link, const char *const *a
 	/* it may have ended just now */
 	if (watch == NULL)
 		return;
-	if (args[2] == NULL || str_to_uint64(args[2], &modseq) < 0 ||
+	if (args[1] == NULL || str_to_uint64(args[1], &modseq) < 0 ||
 	    modseq == 0)
 		watch->look_anyway = TRUE;
 	else
@@ -95,12 +92,12 @@ static void link_input_answer(struct pgbox_notify_link *link, bool ok,
 	watch->state = ok ? NOTIFY_WATCH_OK : NOTIFY_WATCH_REFUSED;
 	if (!ok) {
 		e_warning(link->event, "%s: %s", link->path,
-			  args[2] == NULL ? "refused" : args[2]);
-	} else if (str_array_length(args) >= 4) {
-		link->vouched = *args[2] == '1';
+			  args[1] == NULL ? "refused" : args[1]);
+	} else if (str_array_length(args) >= 3) {
+		link->vouched = *args[1] == '1';
 		i_free(watch->path);
-		if (*args[3] != '\0')
-			watch->path = i_strdup(args[3]);
+		if (*args[2] != '\0')
+			watch->path = i_strdup(args[2]);
 	}
 }
 

@@ -57,7 +57,7 @@ def wait_vouched(lab, node):
         except (OSError, proc.LabError):
             return False
         client.close()
-        return answer[3] == "1"
+        return answer[2] == "1"
     proc.wait_for(vouched, 20, "the signal service of " + node.name)
 
 
@@ -157,7 +157,7 @@ def test_sql_rolled_back(lab):
     lab.cluster.psql("BEGIN; SELECT pgbox.message_expunge(%s, '{1}', 'no'); ROLLBACK" % truth.mailbox_id)
     eq(client.lines(0.5), [])
     lab.cluster.psql("SELECT pgbox.message_expunge(%s, '{1}', 'yes')" % truth.mailbox_id)
-    eq(client.line(), ["LOOK", "M", truth.mailbox_id, str(truth.highest + 65536)])
+    eq(client.line(), ["LOOK", "1", str(truth.highest + 65536)])
     client.close()
 
 
@@ -323,7 +323,7 @@ def test_signals_lost(lab):
                      " FROM generate_series(1, 50), pgbox.mailbox WHERE mailbox_id = %s" % truth.mailbox_id)
     client = NotifyClient(heal.notify_socket())
     eq(client.watch("M", truth.mailbox_id, truth.highest, guid)[0], "OK")
-    has(["LOOK", "M", truth.mailbox_id, str(truth.highest + 50 * 65536)], client.lines(5))
+    has(["LOOK", "1", str(truth.highest + 50 * 65536)], client.lines(5))
     waiting.done(tag)
     eq(Truth(lab, changed).highest, check(lab, waiting, changed).highest)
     eq(observer.lines(0.1), [])
@@ -381,14 +381,15 @@ def test_wrong_words(lab):
     guid = store_guid(lab)
     good = NotifyClient(one.notify_socket())
     eq(good.watch("A", "somebody", 0, guid)[0], "OK")
-    for words in (("NONSENSE",), ("WATCH", "M", "x", 0, guid), ("WATCH", "M", -1, 0, guid), ("WATCH", "B", "a", 0, guid),
-                  ("WATCH", "A", "a", 0, "guid"), ("CHANGED", "1"), ("UNWATCH", "M", 7), ("DONE", "A", "a")):
+    for words in (("NONSENSE",), ("WATCH", 1, "M", "x", 0, guid), ("WATCH", 1, "M", -1, 0, guid),
+                  ("WATCH", 0, "M", 1, 0, guid), ("WATCH", "x", "M", 1, 0, guid), ("WATCH", 1, "B", "a", 0, guid),
+                  ("WATCH", 1, "A", "a", 0, "guid"), ("WATCH", 1), ("CHANGED", "1"), ("UNWATCH", 7), ("DONE", "A")):
         bad = NotifyClient(one.notify_socket())
         bad.send(*words)
         eq(bad.line(), [], repr(words))
         bad.close()
     bad = NotifyClient(one.notify_socket())
-    bad.send("WATCH", "A", "x" * 5000, 0, guid)
+    bad.send("WATCH", 1, "A", "x" * 5000, 0, guid)
     eq(bad.line(), [])
     bad.close()
     other = NotifyClient(one.notify_socket())
@@ -396,6 +397,11 @@ def test_wrong_words(lab):
     other.send("PING")
     eq(other.line(), ["PONG"])
     other.close()
+    # the same twice, by other numbers
+    eq(good.watch("A", "somebody", 0, guid, 2)[0], "OK")
+    good.send("CHANGED", 0, 0, "somebody")
+    eq(sorted(good.line()[1] for _ in range(2)), ["1", "2"])
+    good.send("UNWATCH", 1)
     good.send("PING")
     eq(good.line(), ["PONG"])
     good.close()
@@ -417,7 +423,7 @@ def test_turns(lab):
     told = [client for client in clients if client.lines(0)]
     eq(len(told), 8)
     for client in told:
-        client.send("DONE", "M", truth.mailbox_id)
+        client.send("DONE", 1)
     time.sleep(0.3)
     eq(len([client for client in clients if client not in told and client.lines(0)]), 8)
     # those who don't answer lose their turn
@@ -446,7 +452,7 @@ def test_coalesced(lab):
         sender.send("CHANGED", mailbox, number * 65536, user)
     sender.send("PING")
     eq(sender.line(), ["PONG"])
-    eq(listener.line(), ["LOOK", "A", user, "0"])
+    eq(listener.line(), ["LOOK", "1", "0"])
     proc.wait_for(lambda: sends(lab) == sends(lab), 5, "rest")
     time.sleep(0.5)
     count = sends(lab) - before

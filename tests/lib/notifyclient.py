@@ -55,9 +55,9 @@ class NotifyClient:
                 return found
             found.append(line)
 
-    def watch(self, kind, key, modseq, store):
+    def watch(self, kind, key, modseq, store, number=1):
         """WATCH; returns the answer."""
-        self.send("WATCH", kind, key, modseq, store)
+        self.send("WATCH", number, kind, key, modseq, store)
         return self.until("OK", "NO")
 
     def until(self, *words, timeout=None):
