@@ -157,13 +157,15 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.message_store(bigint, bigint, bigint[], integer[], smallint[], smallint[], text[], text[], boolean[]) IS 'Change flags and keywords of messages, atomically with the check of UNCHANGEDSINCE (RFC 7162)';
 
--- Makes tombstones of messages of a locked mailbox; returns how many.
+-- Makes tombstones of messages of a locked mailbox; returns their UIDs.
+DROP FUNCTION IF EXISTS pgbox.message_bury(bigint, bigint[], bigint, text, bigint);
 CREATE OR REPLACE FUNCTION pgbox.message_bury(p_mailbox bigint, p_uids bigint[], p_modseq bigint, p_reason text, p_moved_to bigint)
-RETURNS integer
+RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v_uids bigint[];
   v_messages integer;
   v_unseen integer;
   v_virtual_size bigint;
@@ -181,9 +183,9 @@ BEGIN
     SELECT p_mailbox, g.uid, p_modseq, g.content_id, g.guid, g.received_at, g.saved_at, s.flags, s.keywords, p_reason, p_moved_to
       FROM gone AS g
       JOIN state AS s ON s.uid = g.uid
-    RETURNING content_id, flags)
-  SELECT count(*), count(*) FILTER (WHERE b.flags & 8 = 0), COALESCE(sum(c.virtual_size), 0)
-    INTO v_messages, v_unseen, v_virtual_size
+    RETURNING uid, content_id, flags)
+  SELECT array_agg(b.uid ORDER BY b.uid), count(*), count(*) FILTER (WHERE b.flags & 8 = 0), COALESCE(sum(c.virtual_size), 0)
+    INTO v_uids, v_messages, v_unseen, v_virtual_size
     FROM buried AS b
     JOIN pgbox.content AS c ON c.content_id = b.content_id;
   IF v_messages > 0 THEN
@@ -194,13 +196,14 @@ BEGIN
            virtual_size = c.virtual_size - v_virtual_size
      WHERE c.mailbox_id = p_mailbox;
   END IF;
-  RETURN v_messages;
+  RETURN COALESCE(v_uids, '{}');
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_bury(bigint, bigint[], bigint, text, bigint) IS 'Turn messages of a locked mailbox into tombstones with this modseq; returns how many there were';
+COMMENT ON FUNCTION pgbox.message_bury(bigint, bigint[], bigint, text, bigint) IS 'Turn messages of a locked mailbox into tombstones with this modseq; returns the UIDs of those that were there';
 
+DROP FUNCTION IF EXISTS pgbox.message_expunge(bigint, bigint[], text);
 CREATE OR REPLACE FUNCTION pgbox.message_expunge(p_mailbox bigint, p_uids bigint[], p_reason text)
-RETURNS TABLE (prev_modseq bigint, modseq bigint)
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -210,26 +213,30 @@ BEGIN
   v_counter := pgbox.mailbox_lock(p_mailbox);
   prev_modseq := v_counter.highest_modseq;
   modseq := v_counter.highest_modseq + pgbox.modseq_step();
-  IF pgbox.message_bury(p_mailbox, p_uids, modseq, p_reason, NULL) = 0 THEN
+  uids := pgbox.message_bury(p_mailbox, p_uids, modseq, p_reason, NULL);
+  IF cardinality(uids) = 0 THEN
     modseq := 0;
   END IF;
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text) IS 'Expunge messages. Returns the modseq before and the one taken (0: there was nothing to expunge)';
+COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text) IS 'Expunge messages. Returns the modseq before, the one taken (0: there was nothing to expunge), and the UIDs that this call expunged';
 
 -- What arrives is given by parallel arrays, one element a message:
 -- p_content, or the message p_source_mailbox/p_source_uid to copy or, with
 -- p_move, to move. A copy whose GUID is all zeros or whose time of reception is
 -- -1 has that of its source. p_uids: 0, or the UID it shall have if it isn't below
--- UIDNEXT. Times are seconds since 1970.
+-- UIDNEXT. Times are seconds since 1970. 256 in p_flags: a copy has the flags
+-- and keywords that its source has now; those given are what the caller
+-- believes it has, and differ tells whether one of them was wrong.
+DROP FUNCTION IF EXISTS pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]);
 CREATE OR REPLACE FUNCTION pgbox.message_append(
   p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
   p_uids bigint[], p_guids uuid[], p_contents bigint[],
   p_source_mailboxes bigint[], p_source_uids bigint[], p_moves boolean[],
   p_received bigint[], p_saved bigint[],
   p_flags smallint[], p_keywords text[], p_pop3_uidls text[], p_pop3_orders bigint[])
-RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[], differ boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -243,6 +250,8 @@ DECLARE
   v_contents bigint[];
   v_guids uuid[];
   v_received bigint[];
+  v_flags smallint[];
+  v_keywords text[];
   v_guid_source CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
   v_unseen bigint;
   v_virtual_size bigint;
@@ -276,6 +285,9 @@ BEGIN
   v_contents := p_contents;
   v_guids := p_guids;
   v_received := p_received;
+  v_flags := p_flags;
+  v_keywords := p_keywords;
+  differ := false;
   IF EXISTS (SELECT 1 FROM unnest(p_contents) AS u (id) WHERE u.id IS NULL) THEN
     -- not PB002, which speaks of the mailbox that messages are added to
     IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
@@ -297,11 +309,21 @@ BEGIN
     SELECT array_agg(COALESCE(u.content_id, g.content_id) ORDER BY u.ord),
            array_agg(CASE WHEN u.guid = v_guid_source THEN g.guid ELSE u.guid END ORDER BY u.ord),
            array_agg(CASE WHEN u.received = -1 THEN extract(epoch FROM g.received_at)::bigint ELSE u.received END ORDER BY u.ord),
+           array_agg(CASE WHEN u.flags & 256 <> 0 THEN s.flags ELSE u.flags END ORDER BY u.ord),
+           array_agg(CASE WHEN u.flags & 256 <> 0 THEN COALESCE(k.names, '') ELSE u.keywords END ORDER BY u.ord),
+           bool_or(u.flags & 256 <> 0 AND (u.flags & 255 <> s.flags OR COALESCE(b.sorted, '') <> COALESCE(k.sorted, ''))),
            count(COALESCE(u.content_id, g.content_id))
-      INTO v_contents, v_guids, v_received, v_found
-      FROM unnest(p_contents, p_source_mailboxes, p_source_uids, p_guids, p_received)
-           WITH ORDINALITY AS u (content_id, mailbox_id, uid, guid, received, ord)
-      LEFT JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid;
+      INTO v_contents, v_guids, v_received, v_flags, v_keywords, differ, v_found
+      FROM unnest(p_contents, p_source_mailboxes, p_source_uids, p_guids, p_received, p_flags, p_keywords)
+           WITH ORDINALITY AS u (content_id, mailbox_id, uid, guid, received, flags, keywords, ord)
+      LEFT JOIN pgbox.message AS g ON g.mailbox_id = u.mailbox_id AND g.uid = u.uid
+      LEFT JOIN pgbox.message_state AS s ON s.mailbox_id = u.mailbox_id AND s.uid = u.uid
+      LEFT JOIN LATERAL (SELECT string_agg(w.name, ' ') AS names, string_agg(lower(w.name), ' ' ORDER BY lower(w.name)) AS sorted
+                           FROM pgbox.mailbox_keyword AS w
+                          WHERE w.mailbox_id = s.mailbox_id AND w.number = ANY (s.keywords)) AS k ON u.flags & 256 <> 0
+      LEFT JOIN LATERAL (SELECT string_agg(lower(w.name COLLATE "C"), ' ' ORDER BY lower(w.name COLLATE "C")) AS sorted
+                           FROM string_to_array(u.keywords, ' ') AS a (names)
+                          CROSS JOIN unnest(a.names) AS w (name)) AS b ON u.flags & 256 <> 0;
     IF v_found <> v_count THEN
       RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
     END IF;
@@ -311,23 +333,23 @@ BEGIN
   SELECT p_mailbox, u.uid, u.content_id, u.guid, to_timestamp(u.received), to_timestamp(u.saved), u.pop3_uidl, u.pop3_order
     FROM unnest(v_uids, v_contents, v_guids, v_received, p_saved, p_pop3_uidls, p_pop3_orders)
          AS u (uid, content_id, guid, received, saved, pop3_uidl, pop3_order);
-  IF '' = ALL (p_keywords) THEN
+  IF '' = ALL (v_keywords) THEN
     INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
     SELECT p_mailbox, u.uid, modseq, u.flags
-      FROM unnest(v_uids, p_flags) AS u (uid, flags);
+      FROM unnest(v_uids, v_flags) AS u (uid, flags);
   ELSE
     WITH named AS MATERIALIZED (
       SELECT d.keywords, pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(d.keywords, ' '), '')) AS numbers
-        FROM (SELECT DISTINCT u.keywords FROM unnest(p_keywords) AS u (keywords)) AS d)
+        FROM (SELECT DISTINCT u.keywords FROM unnest(v_keywords) AS u (keywords)) AS d)
     INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags, keywords)
     SELECT p_mailbox, u.uid, modseq, u.flags, n.numbers
-      FROM unnest(v_uids, p_flags, p_keywords) AS u (uid, flags, keywords)
+      FROM unnest(v_uids, v_flags, v_keywords) AS u (uid, flags, keywords)
       LEFT JOIN named AS n ON n.keywords = u.keywords;
   END IF;
 
   SELECT count(*) FILTER (WHERE u.flags & 8 = 0), sum(c.virtual_size)
     INTO v_unseen, v_virtual_size
-    FROM unnest(v_contents, p_flags) AS u (content_id, flags)
+    FROM unnest(v_contents, v_flags) AS u (content_id, flags)
     JOIN pgbox.content AS c ON c.content_id = u.content_id;
   UPDATE pgbox.mailbox_counter AS c
      SET uid_next = v_uid_next,
@@ -358,7 +380,7 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]) IS 'Add messages to a mailbox in one transaction: saved, copied or moved. Returns the modseq before, the one taken, and the UIDs given';
+COMMENT ON FUNCTION pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]) IS 'Add messages to a mailbox in one transaction: saved, copied or moved. Returns the modseq before, the one taken, the UIDs given, and whether a copy has other flags or keywords than the caller believed';
 
 CREATE OR REPLACE FUNCTION pgbox.message_save(
   p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,

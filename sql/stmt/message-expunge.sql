@@ -1,5 +1,5 @@
 -- in: mailbox bigint, uids bigint[], reason text
--- out: prev_modseq bigint, modseq bigint
+-- out: prev_modseq bigint, modseq bigint, uids bigint[]
 -- locks: the mailbox's counters
-SELECT e.prev_modseq, e.modseq
+SELECT e.prev_modseq, e.modseq, e.uids
   FROM pgbox.message_expunge($1, $2, $3) AS e

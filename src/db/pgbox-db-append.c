@@ -7,7 +7,11 @@
 #include "pgbox-db-private.h"
 #include "pgbox-error.h"
 
-/* The answer of message-append, message-save and commit-claim */
+/* The flags of a copy are a guess, see message_append() */
+#define APPEND_FLAGS_AS_SOURCE 256
+
+/* The answer of message-save, and what message-append and commit-claim begin
+   with */
 static void append_row(struct pgbox_result *row, void *context)
 {
 	struct pgbox_change_result *result = context;
@@ -24,6 +28,23 @@ static void append_row(struct pgbox_result *row, void *context)
 			array_push_back(&result->uids, &uid);
 		}
 	} T_END;
+}
+
+static void append_copies_row(struct pgbox_result *row, void *context)
+{
+	struct pgbox_change_result *result = context;
+
+	append_row(row, result);
+	result->copies_differ = pgbox_result_bool(row, 3);
+}
+
+/* The token doesn't keep what became of copies. */
+static void append_claim_row(struct pgbox_result *row, void *context)
+{
+	struct pgbox_change_result *result = context;
+
+	append_row(row, result);
+	result->copies_differ = TRUE;
 }
 
 /* Bind a bigint[] made of one member of each append. */
@@ -74,6 +95,8 @@ static void append_params_how(struct pgbox_params *params,
 
 	for (i = 0; i < count; i++) {
 		flags[i] = appends[i].flags;
+		if (appends[i].as_source)
+			flags[i] |= APPEND_FLAGS_AS_SOURCE;
 		keywords[i] = appends[i].keywords;
 		pop3_uidls[i] = appends[i].pop3_uidl;
 		pop3_orders[i] = appends[i].pop3_order;
@@ -126,7 +149,7 @@ int pgbox_message_append(struct pgbox_conn *conn,
 		append_params_what(params, append, count);
 		append_params_how(params, append, count);
 		ret = pgbox_db_send(&target, PGBOX_STMT_MESSAGE_APPEND, params,
-				    append_row, result, error_r);
+				    append_copies_row, result, error_r);
 	} T_END;
 	return ret;
 }
@@ -172,8 +195,8 @@ int pgbox_commit_claim(struct pgbox_conn *conn, const guid_128_t token,
 
 		pgbox_params_uuid(params, token);
 		ret = pgbox_db_query(conn, PGBOX_STMT_COMMIT_CLAIM, params,
-				     PGBOX_EXEC_REPEATABLE, append_row, result,
-				     error_r);
+				     PGBOX_EXEC_REPEATABLE, append_claim_row,
+				     result, error_r);
 	} T_END;
 	return ret;
 }

@@ -27,6 +27,7 @@ void pgbox_change_result_init(struct pgbox_change_result *result)
 	i_array_init(&result->changed, 8);
 	i_array_init(&result->keywords, 8);
 	i_array_init(&result->conflicts, 4);
+	i_array_init(&result->expunged, 4);
 }
 
 void pgbox_change_result_deinit(struct pgbox_change_result *result)
@@ -35,6 +36,7 @@ void pgbox_change_result_deinit(struct pgbox_change_result *result)
 	array_free(&result->changed);
 	array_free(&result->keywords);
 	array_free(&result->conflicts);
+	array_free(&result->expunged);
 }
 
 static void change_read_changed(struct pgbox_result *row,
@@ -175,6 +177,13 @@ static void change_expunge_row(struct pgbox_result *row, void *context)
 
 	result->prev_modseq = pgbox_result_int64(row, 0);
 	result->modseq = pgbox_result_int64(row, 1);
+	T_BEGIN {
+		unsigned int i, count;
+		const int64_t *uids = pgbox_result_int64_array(row, 2, &count);
+
+		for (i = 0; i < count; i++)
+			seq_range_array_add(&result->expunged, uids[i]);
+	} T_END;
 }
 
 int pgbox_message_expunge(struct pgbox_conn *conn,

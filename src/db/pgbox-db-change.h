@@ -39,11 +39,15 @@ struct pgbox_change_result {
 	uint64_t prev_modseq, modseq;
 	/* append: the UIDs given, in the order of the messages */
 	ARRAY(uint32_t) uids;
+	/* append: flags or keywords of a copy may not be those given */
+	bool copies_differ;
 	/* store: new states of the messages that changed, by no order */
 	ARRAY_TYPE(pgbox_changed_row) changed;
 	ARRAY_TYPE(pgbox_keyword_number) keywords;
 	/* store: UIDs left alone because of unchangedsince */
 	ARRAY_TYPE(seq_range) conflicts;
+	/* expunge: the UIDs that were there until now */
+	ARRAY_TYPE(seq_range) expunged;
 };
 void pgbox_change_result_init(struct pgbox_change_result *result);
 void pgbox_change_result_deinit(struct pgbox_change_result *result);
@@ -63,6 +67,9 @@ struct pgbox_append {
 	uint8_t flags;
 	/* names separated by spaces; "" for none */
 	const char *keywords;
+	/* a copy: flags and keywords are only what the caller believes of the
+	   source; the copy has those that the source has now */
+	bool as_source;
 	/* NULL, 0: none */
 	const char *pop3_uidl;
 	uint32_t pop3_order;

@@ -263,24 +263,39 @@ bool pgbox_changes_are_some(const struct pgbox_changes *changes)
 		array_count(&changes->expunged_uids) > 0;
 }
 
+void pgbox_changes_complete_mail(struct pgbox_transaction *pt,
+				 struct pgbox_upload *upload,
+				 struct pgbox_upload_mail *mail)
+{
+	struct mail_index_transaction *itrans = pt->t.itrans;
+	const struct mail_index_record *rec;
+	uint8_t flags;
+
+	rec = mail_index_transaction_lookup(itrans, mail->seq);
+	flags = rec->flags & PGBOX_FLAGS;
+	T_BEGIN {
+		string_t *keywords = t_str_new(128);
+
+		changes_append_keywords(itrans, changes_keyword_names(pt),
+					mail->seq, TRUE, keywords);
+		if (flags != mail->append.flags ||
+		    strcmp(str_c(keywords), mail->append.keywords) != 0) {
+			/* altered since it was copied */
+			mail->append.as_source = FALSE;
+			mail->append.flags = flags;
+			mail->append.keywords = p_strdup(upload->pool,
+							 str_c(keywords));
+		}
+	} T_END;
+}
+
 void pgbox_changes_complete_upload(struct pgbox_transaction *pt,
 				   struct pgbox_upload *upload)
 {
-	struct mail_index_transaction *itrans = pt->t.itrans;
-	const char *const *names = changes_keyword_names(pt);
-	const struct mail_index_record *rec;
 	struct pgbox_upload_mail *mail;
 
-	array_foreach_elem(&upload->mails, mail) T_BEGIN {
-		string_t *keywords = t_str_new(128);
-
-		rec = mail_index_transaction_lookup(itrans, mail->seq);
-		mail->append.flags = rec->flags & PGBOX_FLAGS;
-		changes_append_keywords(itrans, names, mail->seq, TRUE,
-					keywords);
-		mail->append.keywords = p_strdup(upload->pool,
-						 str_c(keywords));
-	} T_END;
+	array_foreach_elem(&upload->mails, mail)
+		pgbox_changes_complete_mail(pt, upload, mail);
 }
 
 /*

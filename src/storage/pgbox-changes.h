@@ -5,6 +5,7 @@
 
 struct pgbox_transaction;
 struct pgbox_upload;
+struct pgbox_upload_mail;
 
 /* What an index transaction does to messages that exist already, in the
    database's terms. */
@@ -23,8 +24,13 @@ void pgbox_changes_deinit(struct pgbox_changes *changes);
 /* Returns TRUE if there is anything to do. */
 bool pgbox_changes_are_some(const struct pgbox_changes *changes);
 
-/* Set flags and keywords of the messages to be added from the transaction,
-   where they may have changed since they were saved. */
+/* Set flags and keywords of a message to be added from the transaction, where
+   they may have changed since the last time. If they have, the message isn't
+   append.as_source any more. */
+void pgbox_changes_complete_mail(struct pgbox_transaction *pt,
+				 struct pgbox_upload *upload,
+				 struct pgbox_upload_mail *mail);
+/* The same for all messages of an upload. */
 void pgbox_changes_complete_upload(struct pgbox_transaction *pt,
 				   struct pgbox_upload *upload);
 

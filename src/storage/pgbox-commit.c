@@ -29,6 +29,8 @@ struct pgbox_commit {
 	ARRAY_TYPE(seq_range) late_uids;
 	/* expunged by this commit, not by others */
 	ARRAY_TYPE(seq_range) expunged_uids;
+	/* the index doesn't have what the database has: a sync has to pull */
+	bool behind;
 };
 
 static struct pgbox_commit *commit_init(struct pgbox_mailbox *mbox)
@@ -226,10 +228,6 @@ commit_amend_transaction(struct pgbox_commit *commit,
 						  range->seq1, range->seq2);
 		}
 	}
-	if (expunges) {
-		array_append_array(&commit->expunged_uids,
-				   &changes->expunged_uids);
-	}
 }
 
 /* The database has it, the index can't have it: leave it to the next pull. */
@@ -244,25 +242,61 @@ commit_leave_to_pull(struct pgbox_transaction *pt, struct pgbox_upload *upload,
 	pt->t.itrans->v.reset(pt->t.itrans);
 }
 
+/* Copies got flags that their sources have by a change which isn't in this
+   node's index. */
+static bool commit_copies_differ(struct pgbox_upload *upload,
+				 const struct pgbox_write_results *results)
+{
+	struct pgbox_upload_mail *mail;
+
+	if (upload == NULL || !results->append.copies_differ)
+		return FALSE;
+	array_foreach_elem(&upload->mails, mail) {
+		if (mail->append.as_source)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+/* Returns TRUE if the transaction is to bring its changes into the index
+   itself. */
+static bool
+commit_prepare_index(struct pgbox_commit *commit, struct pgbox_upload *upload,
+		     const struct pgbox_write_results *results,
+		     bool *contested_r)
+{
+	int ret;
+
+	*contested_r = FALSE;
+	if (!commit->locked)
+		return FALSE;
+	if (commit_copies_differ(upload, results)) {
+		commit->behind = pgbox_sync_pull_locked(&commit->lock,
+						&pgbox_pull_unbounded) < 0;
+		return FALSE;
+	}
+	ret = commit_pull_others(commit, results);
+	commit->behind = ret < 0;
+	*contested_r = ret > 0;
+	return ret >= 0;
+}
+
 static void
 commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 		struct pgbox_upload *upload, struct pgbox_changes *changes,
 		struct pgbox_write_results *results)
 {
-	int contested;
+	bool contested;
 
 	commit_set_modseqs(commit, results);
+	array_append_array(&commit->expunged_uids, &results->expunge.expunged);
 	if (upload != NULL)
 		commit_set_moved(upload);
-	if (!commit->locked)
-		contested = -1;
-	else
-		contested = commit_pull_others(commit, results);
-	if (contested < 0)
+	if (!commit_prepare_index(commit, upload, results, &contested))
 		commit_leave_to_pull(pt, upload, results);
 	else {
 		commit_amend_transaction(commit, pt, upload, changes, results,
-					 contested > 0);
+					 contested);
 	}
 }
 
@@ -417,11 +451,12 @@ void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
 			mail_index_sync_set_commit_result(
 				commit->lock.sync_ctx, result);
 		}
-		if (pgbox_index_unlock(&commit->lock, success) == 0 &&
-		    success) {
+		if (pgbox_index_unlock(&commit->lock, success) < 0)
+			success = FALSE;
+		if (success && !commit->behind)
 			pgbox_sync_set_current(commit->mbox);
+		if (success)
 			commit_notify_expunges(commit, view);
-		}
 		mail_index_view_close(&view);
 	}
 	commit_signal(commit->mbox, commit->modseq);

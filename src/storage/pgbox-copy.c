@@ -4,7 +4,9 @@
 #include "array.h"
 #include "index-mail.h"
 #include "mail-copy.h"
+#include "pgbox-commit.h"
 #include "pgbox-upload.h"
+#include "pgbox-changes.h"
 #include "pgbox-save.h"
 
 /* A message can be copied by reference if it lies in this very database and
@@ -23,6 +25,31 @@ static bool copy_can_refer(struct pgbox_save_context *ctx, struct mail *mail)
 		src_mbox->mailbox_id != 0;
 }
 
+/* The local index may be behind, so the copy's flags are best taken in the
+   database from the message that is copied. Not if somebody else chose them:
+   mailbox_save_using_mail() is a delivery, plugins may have a say. */
+static bool copy_has_flags_of(struct pgbox_save_context *ctx, struct mail *mail)
+{
+	const struct mail_save_data *mdata = &ctx->ctx.data;
+	struct mail_keywords *keywords, *own = mdata->keywords;
+	const char *const *names;
+	unsigned int count = own == NULL ? 0 : own->count;
+	bool equal;
+
+	if (ctx->ctx.saving ||
+	    ((mdata->flags ^ mail_get_flags(mail)) & MAIL_FLAGS_NONRECENT) != 0)
+		return FALSE;
+	names = mail_get_keywords(mail);
+	if (*names == NULL)
+		return count == 0;
+	/* as mailbox_save_copy_flags() makes them */
+	keywords = mailbox_keywords_create_valid(&ctx->mbox->box, names);
+	equal = keywords->count == count &&
+		memcmp(keywords->idx, own->idx, sizeof(*own->idx) * count) == 0;
+	mailbox_keywords_unref(&keywords);
+	return equal;
+}
+
 static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
 {
 	struct pgbox_mailbox *src_mbox = PGBOX_MAILBOX(mail->box);
@@ -37,6 +64,9 @@ static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
 	append->move = ctx->ctx.moving;
 	if (append->move)
 		ctx->mail->source_mbox = src_mbox;
+	pgbox_changes_complete_mail(PGBOX_TRANSACTION(ctx->ctx.transaction),
+				    ctx->upload, ctx->mail);
+	append->as_source = copy_has_flags_of(ctx, mail);
 	index_copy_cache_fields(&ctx->ctx, mail, ctx->mail->seq);
 }
 

@@ -366,7 +366,11 @@ int pgbox_mailbox_get_status(struct mailbox *box,
 		return -1;
 	if (ret == 0) {
 		/* opens it if need be */
-		return index_storage_get_status(box, items, status_r);
+		ret = index_storage_get_status(box, items, status_r);
+		/* They are the database's, also where the index is kept in
+		   memory. */
+		status_r->nonpermanent_modseqs = FALSE;
+		return ret;
 	}
 	mailbox_row_get_status(&row, status_r);
 	return 0;

@@ -200,7 +200,7 @@ class Node:
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload="", auth=AUTH, notify=False):
+                 preload="", auth=AUTH, notify=False, location=""):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
@@ -215,6 +215,8 @@ class Node:
         self._preload = preload
         self._auth = auth
         self._notify = notify
+        # appended to mail_location, like ":INDEX=MEMORY"
+        self._location = location
         self._expected = []
         self._log_seen = 0
         self._pick_users()
@@ -268,7 +270,7 @@ class Node:
             "dir": self.dir, "auth": self._auth % {"dir": self.dir}, "internal": self._internal, "login": self._login,
             "internal_group": proc.group_of(self._internal),
             "mail_user": self.mail_user, "mail_group": proc.group_of(self.mail_user),
-            "location": "%s:~/%s" % (self.storage, self.storage),
+            "location": "%s:~/%s%s" % (self.storage, self.storage, self._location),
             "plugins": self._plugins,
             "imap_plugins": " ".join("imap_" + name for name in ("quota", "zlib")
                                      if name in self._plugins.split()), "separator": self.separator,
