@@ -147,11 +147,24 @@ apply_pin(struct apply_ctx *ctx, uint32_t seq,
 		seq_range_array_add(&ctx->target_uids, row->uid);
 }
 
+/* All messages come, but no tombstones: what isn't among them is gone, and a
+   client may have seen it on another node. */
+static void apply_full_gap(struct apply_ctx *ctx, uint32_t uid)
+{
+	if (ctx->next_uid < uid) {
+		seq_range_array_add_range(&ctx->expunged_uids, ctx->next_uid,
+					  uid - 1);
+		ctx->next_uid = uid;
+	}
+}
+
 static void
 apply_append(struct apply_ctx *ctx, const struct pgbox_pull_row *row)
 {
 	uint32_t seq;
 
+	if (ctx->full)
+		apply_full_gap(ctx, row->uid);
 	mail_index_append(ctx->trans, row->uid, &seq);
 	mail_index_update_flags(ctx->trans, seq, MODIFY_REPLACE, row->flags);
 	if (row->keywords_count > 0)
@@ -255,8 +268,10 @@ apply_rows(struct apply_ctx *ctx, struct pgbox_pull *pull,
 			break;
 		}
 	} T_END;
-	if (ret == 0 && ctx->full)
+	if (ret == 0 && ctx->full) {
 		apply_full_skip_to(ctx, UINT32_MAX);
+		apply_full_gap(ctx, ctx->counters.uid_next);
+	}
 	return ret;
 }
 

@@ -154,11 +154,13 @@ static uint32_t commit_first_uid(const struct pgbox_write_results *results)
 }
 
 /* Others changed the mailbox since our last pull: their changes come first.
-   Returns 1 if there were any, 0 if not, -1 on error. */
+   Returns 1 if there were any, 0 if not, -1 if the index can't take our
+   changes any more: it is behind, or they came with the pull. */
 static int
 commit_pull_others(struct pgbox_commit *commit,
 		   const struct pgbox_write_results *results)
 {
+	int ret;
 	const struct pgbox_pull_bounds bounds = {
 		.until = commit_prev_modseq(results),
 		.uid_limit = commit_first_uid(results),
@@ -167,7 +169,10 @@ commit_pull_others(struct pgbox_commit *commit,
 	if (bounds.until == commit->lock.hdr.last_synced ||
 	    bounds.until == UINT64_MAX)
 		return 0;
-	return pgbox_sync_pull_locked(&commit->lock, &bounds) < 0 ? -1 : 1;
+	ret = pgbox_sync_pull_locked(&commit->lock, &bounds);
+	if (ret < 0)
+		commit->behind = TRUE;
+	return ret > 0 ? 1 : -1;
 }
 
 /* Where the log has to be before the records of this transaction. Changes of
@@ -276,7 +281,6 @@ commit_prepare_index(struct pgbox_commit *commit, struct pgbox_upload *upload,
 		return FALSE;
 	}
 	ret = commit_pull_others(commit, results);
-	commit->behind = ret < 0;
 	*contested_r = ret > 0;
 	return ret >= 0;
 }
@@ -333,7 +337,8 @@ commit_moved(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 	pgbox_changes_drop_expunges(pt);
 	if (!commit->locked)
 		return 0;
-	return pgbox_sync_pull_locked(&commit->lock, &pgbox_pull_unbounded);
+	return pgbox_sync_pull_locked(&commit->lock,
+				      &pgbox_pull_unbounded) < 0 ? -1 : 0;
 }
 
 static int

@@ -98,6 +98,42 @@ void pgbox_index_update_header(struct pgbox_mailbox *mbox,
 				     &hdr, sizeof(hdr));
 }
 
+static uint64_t index_get_log_modseq(struct mail_index *index)
+{
+	return index->log->head == NULL ? 0 :
+		index->log->head->sync_highest_modseq;
+}
+
+bool pgbox_index_is_exact(struct pgbox_mailbox *mbox,
+			  const struct pgbox_index_header *hdr)
+{
+	return hdr->last_synced != 0 &&
+		hdr->last_synced == index_get_log_modseq(mbox->box.index);
+}
+
+/* A new log begins where the one before ended, as lib-index has both in
+   memory. Only for a reset: nothing is counted from the old one any more. */
+static void index_lower_modseq(struct mail_index *index, uint64_t modseq)
+{
+	struct mail_index_modseq_header hdr;
+	const struct mail_index_modseq_header *old_hdr;
+	const struct mail_index_ext *ext;
+	uint32_t idx;
+
+	if (index_get_log_modseq(index) > modseq)
+		index->log->head->sync_highest_modseq = modseq;
+	old_hdr = mail_index_map_get_modseq_header(index->map);
+	if (old_hdr == NULL || old_hdr->highest_modseq <= modseq ||
+	    !mail_index_map_get_ext_idx(index->map, index->modseq_ext_id,
+					&idx))
+		return;
+	hdr = *old_hdr;
+	hdr.highest_modseq = modseq;
+	ext = array_idx(&index->map->extensions, idx);
+	buffer_write(index->map->hdr_copy_buf, ext->hdr_offset,
+		     &hdr, sizeof(hdr));
+}
+
 static void
 index_raise_modseq(struct mail_index_view *view, uint64_t modseq)
 {
@@ -118,11 +154,15 @@ pgbox_index_reset_begin(struct pgbox_index_lock *lock,
 	struct mailbox *box = &lock->mbox->box;
 	struct mail_index_transaction *trans;
 	struct mail_index_modseq_header modseq_hdr;
+	uint64_t begin = target - PGBOX_MODSEQ_HALF + 1;
 
 	/* The reset rotates the log, and the new file begins at the old one's
 	   modseq. Any modseq up to target - HALF that a client holds is then
-	   "before the log". */
-	index_raise_modseq(view, target - PGBOX_MODSEQ_HALF + 1);
+	   "before the log", and there is room for what the new log counts
+	   before it is raised to target. */
+	if (index_get_log_modseq(box->index) < begin)
+		index_raise_modseq(view, begin);
+	index_lower_modseq(box->index, begin);
 
 	trans = mail_index_transaction_begin(view,
 		MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);

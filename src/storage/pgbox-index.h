@@ -33,6 +33,13 @@ void pgbox_index_read_header(struct pgbox_mailbox *mbox,
 void pgbox_index_refresh_header(struct pgbox_mailbox *mbox,
 				struct pgbox_index_header *hdr_r);
 
+/* Returns FALSE if the log doesn't end at the modseq that the index was synced
+   to: a process died between two of its writes, or a damaged index was mended
+   in place. HIGHESTMODSEQ isn't the database's then. Only certain while the
+   index is locked. */
+bool pgbox_index_is_exact(struct pgbox_mailbox *mbox,
+			  const struct pgbox_index_header *hdr);
+
 /* Lock the index. Returns 0, or -1 with the mailbox's error set.
 
    Lock order: a database row is only ever locked within one statement or

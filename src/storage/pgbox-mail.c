@@ -240,6 +240,13 @@ pgbox_mail_update_keywords(struct mail *_mail, enum modify_type modify_type,
 	index_mail_update_keywords(_mail, modify_type, keywords);
 }
 
+/* dsync would raise it to that of another store. Here the database gives
+   modseqs, the same for all nodes; dsync sees that they differ and goes on. */
+static void pgbox_mail_update_modseq(struct mail *mail ATTR_UNUSED,
+				     uint64_t min_modseq ATTR_UNUSED)
+{
+}
+
 struct mail_vfuncs pgbox_mail_vfuncs = {
 	.close = pgbox_mail_close,
 	.free = index_mail_free,
@@ -269,7 +276,7 @@ struct mail_vfuncs pgbox_mail_vfuncs = {
 	.get_backend_mail = index_mail_get_backend_mail,
 	.update_flags = index_mail_update_flags,
 	.update_keywords = pgbox_mail_update_keywords,
-	.update_modseq = index_mail_update_modseq,
+	.update_modseq = pgbox_mail_update_modseq,
 	.update_pvt_modseq = index_mail_update_pvt_modseq,
 	.update_pop3_uidl = NULL,
 	.expunge = index_mail_expunge,

@@ -19,6 +19,10 @@
    quicker. */
 #define PGBOX_SYNC_MAX_TRIES 10
 
+/* An index that is behind by more UIDs than these isn't mended under an open
+   session: each that is gone takes 20 bytes of the log. */
+#define PGBOX_SYNC_MAX_NEW_UIDS 10000
+
 /*
  * Pulls
  */
@@ -45,14 +49,83 @@ sync_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	return ret;
 }
 
+/* The messages aren't those of the index any more. */
+static bool
+sync_is_other_mailbox(struct pgbox_mailbox *mbox,
+		      const struct pgbox_pull_counters *counters)
+{
+	return counters->epoch != mbox->epoch ||
+		counters->uidvalidity != mbox->uidvalidity;
+}
+
 static bool
 sync_is_rebuild_needed(struct pgbox_mailbox *mbox, uint64_t since,
 		       const struct pgbox_pull_counters *counters)
 {
-	return since == 0 || since < counters->pruned_modseq ||
-		since > counters->highest_modseq ||
-		counters->epoch != mbox->epoch ||
-		counters->uidvalidity != mbox->uidvalidity;
+	return since == 0 || since > counters->highest_modseq ||
+		sync_is_other_mailbox(mbox, counters);
+}
+
+/* Tombstones that the index needs are pruned: only a look at all messages
+   tells what is gone. */
+static bool sync_is_pruned(uint64_t since,
+			   const struct pgbox_pull_counters *counters)
+{
+	return since < counters->pruned_modseq;
+}
+
+/* A session is using the index, so it can't be rebuilt under it. */
+static void sync_set_stale(struct pgbox_mailbox *mbox)
+{
+	e_warning(mbox->box.event, "pgbox: the local index was lost or is too "
+		  "old to be brought up to date while it is open; the session "
+		  "has to open the mailbox again");
+	pgbox_sync_force_rebuild(mbox);
+	mailbox_set_index_error(&mbox->box);
+}
+
+/* UIDs that came since and aren't there are told as expunged, as another node
+   may have shown them. That is a record of the log each. */
+static bool
+sync_has_many_new_uids(struct pgbox_index_lock *lock,
+		       const struct pgbox_pull_counters *counters)
+{
+	const struct mail_index_header *hdr = mail_index_get_header(lock->view);
+
+	return counters->uid_next > hdr->next_uid &&
+		counters->uid_next - hdr->next_uid > PGBOX_SYNC_MAX_NEW_UIDS;
+}
+
+/* Compare every message with the database. Sessions may go on using the
+   index: nothing is written but what differs. */
+static int sync_compare_locked(struct pgbox_index_lock *lock)
+{
+	struct pgbox_pull_counters counters;
+	struct pgbox_pull *pull;
+
+	if (sync_pull_begin(lock->mbox, 0, &pull, &counters) < 0)
+		return -1;
+	if (sync_is_other_mailbox(lock->mbox, &counters) ||
+	    sync_has_many_new_uids(lock, &counters)) {
+		pgbox_pull_end(&pull);
+		sync_set_stale(lock->mbox);
+		return -1;
+	}
+	return pgbox_pull_apply(lock, &pull, &counters, &pgbox_pull_unbounded,
+				PGBOX_APPLY_COMPARE);
+}
+
+static int sync_compare(struct pgbox_mailbox *mbox)
+{
+	struct pgbox_index_lock lock;
+	int ret;
+
+	if (pgbox_index_lock(mbox, &lock) < 0)
+		return -1;
+	ret = sync_compare_locked(&lock);
+	if (pgbox_index_unlock(&lock, ret == 0) < 0)
+		ret = -1;
+	return ret;
 }
 
 int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
@@ -72,18 +145,12 @@ int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
 		mailbox_set_index_error(&lock->mbox->box);
 		return -1;
 	}
+	if (sync_is_pruned(since, &counters)) {
+		pgbox_pull_end(&pull);
+		return sync_compare_locked(lock);
+	}
 	return pgbox_pull_apply(lock, &pull, &counters, bounds,
-				PGBOX_APPLY_CHANGES);
-}
-
-/* A session is using the index, so it can't be rebuilt under it. */
-static void sync_set_stale(struct pgbox_mailbox *mbox)
-{
-	e_warning(mbox->box.event, "pgbox: the local index was lost or is too "
-		  "old to be brought up to date while it is open; the session "
-		  "has to open the mailbox again");
-	pgbox_sync_force_rebuild(mbox);
-	mailbox_set_index_error(&mbox->box);
+				PGBOX_APPLY_CHANGES) < 0 ? -1 : 1;
 }
 
 /* Returns 1 when done, 0 if another process was quicker, -1 on error */
@@ -100,6 +167,10 @@ static int sync_try(struct pgbox_mailbox *mbox, uint64_t since)
 		pgbox_pull_end(&pull);
 		sync_set_stale(mbox);
 		return -1;
+	}
+	if (sync_is_pruned(since, &counters)) {
+		pgbox_pull_end(&pull);
+		return sync_compare(mbox) < 0 ? -1 : 1;
 	}
 	if (counters.highest_modseq == since) {
 		pgbox_pull_end(&pull);
@@ -201,7 +272,7 @@ static int sync_rebuild(struct pgbox_mailbox *mbox)
 
 	if (pgbox_index_lock(mbox, &lock) < 0)
 		return -1;
-	if (lock.hdr.last_synced != 0) {
+	if (pgbox_index_is_exact(mbox, &lock.hdr)) {
 		/* another process did it meanwhile */
 		return pgbox_index_unlock(&lock, TRUE);
 	}
@@ -226,7 +297,7 @@ int pgbox_sync_open(struct pgbox_mailbox *mbox)
 	struct pgbox_index_header hdr;
 
 	pgbox_index_refresh_header(mbox, &hdr);
-	if (hdr.last_synced != 0)
+	if (pgbox_index_is_exact(mbox, &hdr))
 		return 0;
 	if (sync_rebuild(mbox) < 0)
 		return -1;
@@ -285,32 +356,16 @@ static int sync_claim_recent(struct pgbox_mailbox *mbox)
 	return ret;
 }
 
-/* Compare every message with the database. Sessions may go on using the
-   index: nothing is written but what differs. */
+/* Whatever the index holds, afterwards it is what the database has. */
 static int sync_full(struct pgbox_mailbox *mbox)
 {
-	struct pgbox_pull_counters counters;
-	struct pgbox_index_lock lock;
-	struct pgbox_pull *pull;
-	int ret;
+	struct pgbox_index_header hdr;
 
-	if (pgbox_index_lock(mbox, &lock) < 0)
-		return -1;
-	ret = sync_pull_begin(mbox, 0, &pull, &counters);
-	if (ret > 0 && (counters.epoch != mbox->epoch ||
-			counters.uidvalidity != mbox->uidvalidity)) {
-		/* the messages aren't those of the index any more */
-		pgbox_pull_end(&pull);
-		sync_set_stale(mbox);
-		ret = -1;
-	} else if (ret > 0) {
-		ret = pgbox_pull_apply(&lock, &pull, &counters,
-				       &pgbox_pull_unbounded,
-				       PGBOX_APPLY_COMPARE);
-	}
-	if (pgbox_index_unlock(&lock, ret == 0) < 0)
-		ret = -1;
-	return ret;
+	/* first what tombstones can tell, if there are any */
+	pgbox_index_refresh_header(mbox, &hdr);
+	if (hdr.last_synced != 0)
+		(void)pgbox_sync(mbox);
+	return sync_compare(mbox);
 }
 
 static int

@@ -10,7 +10,8 @@ struct pgbox_pull_bounds;
 
 /* Pull into a locked, once filled index (lock->hdr.last_synced != 0), before
    the caller writes changes of its own that the database has committed.
-   lock->hdr follows. Returns 0, -1 with the mailbox's error set. */
+   lock->hdr follows. Returns 1; 0 if the bounds couldn't be kept, so that all
+   of the database is in the index now; -1 with the mailbox's error set. */
 int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
 			   const struct pgbox_pull_bounds *bounds);
 

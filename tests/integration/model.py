@@ -18,7 +18,7 @@ import time
 from cache_truth import Truth, damage, picture
 from imapclient import ImapError, Lit, parse_set
 from mails import PLAIN, simple
-from model_state import Box, Memory, Row, check_select, resync_condstore, resync_qresync
+from model_state import STEP, Box, Memory, Row, check_select, resync_condstore, resync_qresync
 from tap import eq, only, timeout, true
 
 MAILBOXES = ("INBOX", "one", "two")
@@ -220,9 +220,9 @@ class World:
         silent = self.rng.choice(("", ".SILENT"))
         since = peer.memory.highest if self.rng.random() < 0.25 else None
         if since and self.rng.random() < 0.3:
-            since -= 65536 * self.rng.randint(1, 3)
+            since = max(0, since - STEP * self.rng.randint(1, 3))
         text = "UID STORE %s %s%sFLAGS%s (%s)" % (
-            ",".join(map(str, uids)), "(UNCHANGEDSINCE %d) " % since if since else "",
+            ",".join(map(str, uids)), "(UNCHANGEDSINCE %d) " % since if since is not None else "",
             how, silent, " ".join(flags))
         self.note("%d %s %s" % (peer.number, peer.name, text))
         reply = peer.client.cmd(text)
@@ -370,6 +370,15 @@ class World:
         elif os.path.exists(node.index_dir(self.user)):
             damage(self.rng, node.index_dir(self.user), how)
 
+    def prune(self):
+        """Tombstones go: all of them, or the oldest."""
+        limit = self.rng.choice((1, 3, 1000))
+        self.note("prune %d" % limit)
+        self.lab.cluster.psql("UPDATE pgbox.store SET retention = '0'")
+        self.lab.cluster.psql("SELECT * FROM pgbox.purge()")
+        self.lab.cluster.psql("UPDATE pgbox.store SET retention = '14 days'")
+        self.lab.cluster.psql("SELECT * FROM pgbox.tombstone_prune(now(), %d)" % limit)
+
     def step(self):
         """Something happens."""
         dice = self.rng.random()
@@ -386,8 +395,10 @@ class World:
             self.deliver()
         elif dice < 0.94:
             self.sql()
-        elif dice < 0.96:
+        elif dice < 0.955:
             self.tree()
+        elif dice < 0.975:
+            self.prune()
         else:
             self.wipe()
 
@@ -398,19 +409,25 @@ class World:
         self.note("check")
         for name, box in self.boxes.items():
             self.check_database(name, box)
-            for node in self.nodes:
-                client = self.open(node)
-                for _ in range(SELECT_TRIES):
-                    if client.cmd("SELECT ", name).ok:
-                        break
-                    client.close()
-                    client = self.open(node)
-                reply, rows = picture(client, name)
-                check_select(reply, box)
-                eq(sorted(rows), sorted(box.rows), "%s on %s" % (name, node.name))
-                for uid, (modseq, flags, date) in rows.items():
-                    box.see(uid, modseq, flags, date)
-                client.close()
+        for node in self.nodes:
+            client = self.open(node)
+            for name, box in self.boxes.items():
+                client = self.check_box(client, node, name, box)
+            client.close()
+
+    def check_box(self, client, node, name, box):
+        """A mailbox as a new session sees it; returns the connection."""
+        for _ in range(SELECT_TRIES):
+            if client.cmd("SELECT ", name).ok:
+                break
+            client.close()
+            client = self.open(node)
+        reply, rows = picture(client, name)
+        check_select(reply, box)
+        eq(sorted(rows), sorted(box.rows), "%s on %s" % (name, node.name))
+        for uid, (modseq, flags, date) in rows.items():
+            box.see(uid, modseq, flags, date)
+        return client
 
     def check_database(self, name, box):
         """The database's rows and counters."""

@@ -9,7 +9,7 @@ TABLES = ("account", "mailbox", "mailbox_counter", "mailbox_keyword", "body", "b
 DENIED = "42501"
 ADMINISTRATION = ("account_create('x')", "account_set_password('x', 'y')", "password_hash('x')",
                   "message_bury(1, '{}', 1, '', NULL)", "mailbox_lock(1)", "account_lock(1)", "body_put('', 1, '')",
-                  "keyword_numbers(1, '{}')", "uidvalidity_next(1)")
+                  "keyword_numbers(1, '{}')", "uidvalidity_next(1)", "tombstone_prune(now())")
 
 
 def reader(store):
