@@ -46,6 +46,9 @@ void pgbox_changes_amend_stores(struct pgbox_transaction *pt,
 /* Number of log records, at most, that the transaction will write and that
    count as a modseq each, expunges left out. */
 unsigned int pgbox_changes_count_records(struct pgbox_transaction *pt);
+/* Remove expunges that belong to moves which failed (mbox->unmoved_uids) from
+   the index transaction; once it has ended, nothing is left of those. */
+void pgbox_changes_drop_unmoved(struct pgbox_transaction *pt);
 /* Remove all expunges from the index transaction. */
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt);
 /* Give the messages that the transaction appends their UIDs, in order. With

@@ -103,14 +103,15 @@ static void commit_set_moved(struct pgbox_upload *upload)
 	struct pgbox_upload_mail *mail;
 
 	array_foreach_elem(&upload->mails, mail) {
-		if (mail->source_mbox == NULL)
+		/* others were copied by their bytes, and are expunged by the
+		   transaction of their own mailbox */
+		if (!mail->append.move)
 			continue;
 		if (mail->source_mbox != source_mbox) {
 			source_mbox = mail->source_mbox;
 			commit_signal(source_mbox, 0);
 		}
-		seq_range_array_add(&source_mbox->moved_uids,
-				    mail->append.source_uid);
+		seq_range_array_add(&source_mbox->moved_uids, mail->moved_uid);
 	}
 }
 
@@ -384,6 +385,7 @@ int pgbox_commit_begin(struct pgbox_transaction *pt,
 	int ret = 0;
 
 	*commit_r = NULL;
+	pgbox_changes_drop_unmoved(pt);
 	pgbox_changes_init(&changes, pt);
 	if (upload != NULL)
 		pgbox_changes_complete_upload(pt, upload);

@@ -62,8 +62,6 @@ static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
 	append->source_mailbox_id = src_mbox->mailbox_id;
 	append->source_uid = mail->uid;
 	append->move = ctx->ctx.moving;
-	if (append->move)
-		ctx->mail->source_mbox = src_mbox;
 	pgbox_changes_complete_mail(PGBOX_TRANSACTION(ctx->ctx.transaction),
 				    ctx->upload, ctx->mail);
 	append->as_source = copy_has_flags_of(ctx, mail);
@@ -73,11 +71,17 @@ static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
 int pgbox_copy(struct mail_save_context *_ctx, struct mail *mail)
 {
 	struct pgbox_save_context *ctx = PGBOX_SAVECTX(_ctx);
+	bool moving = _ctx->moving && pgbox_mailbox_is_ours(mail->box);
 
-	if (!copy_can_refer(ctx, mail))
-		return mail_storage_copy(_ctx, mail);
-	ctx->finished = TRUE;
-	copy_by_reference(ctx, mail);
-	index_save_context_free(_ctx);
+	if (copy_can_refer(ctx, mail)) {
+		ctx->finished = TRUE;
+		copy_by_reference(ctx, mail);
+		index_save_context_free(_ctx);
+	} else if (mail_storage_copy(_ctx, mail) < 0)
+		return -1;
+	if (moving) {
+		ctx->mail->source_mbox = PGBOX_MAILBOX(mail->box);
+		ctx->mail->moved_uid = mail->uid;
+	}
 	return 0;
 }

@@ -74,6 +74,7 @@ static void mailbox_init_arrays(struct pgbox_mailbox *mbox)
 	i_array_init(&mbox->fetch_queue, 16);
 	i_array_init(&mbox->rows_ahead, 1);
 	i_array_init(&mbox->moved_uids, 1);
+	i_array_init(&mbox->unmoved_uids, 1);
 }
 
 static void mailbox_free_arrays(struct pgbox_mailbox *mbox)
@@ -86,6 +87,7 @@ static void mailbox_free_arrays(struct pgbox_mailbox *mbox)
 	pgbox_fetch_close(mbox);
 	array_free(&mbox->rows_ahead);
 	array_free(&mbox->moved_uids);
+	array_free(&mbox->unmoved_uids);
 }
 
 /* A mail that is only to be delivered needn't wait for a whole mailbox to be

@@ -324,11 +324,24 @@ void pgbox_transaction_save_commit_post(
 	save_context_free(&ctx);
 }
 
+static void save_set_unmoved(struct pgbox_upload *upload)
+{
+	struct pgbox_upload_mail *mail;
+
+	array_foreach_elem(&upload->mails, mail) {
+		if (mail->source_mbox != NULL) {
+			seq_range_array_add(&mail->source_mbox->unmoved_uids,
+					    mail->moved_uid);
+		}
+	}
+}
+
 void pgbox_transaction_save_rollback(struct mail_save_context *_ctx)
 {
 	struct pgbox_save_context *ctx = PGBOX_SAVECTX(_ctx);
 
 	if (!ctx->finished)
 		pgbox_save_cancel(_ctx);
+	save_set_unmoved(ctx->upload);
 	save_context_free(&ctx);
 }

@@ -79,6 +79,10 @@ struct pgbox_mailbox {
 	/* Messages that the commit of another transaction has moved away from
 	   here: the expunge that follows is done already. */
 	ARRAY_TYPE(seq_range) moved_uids;
+	/* Messages that should have been moved away, but the transaction of
+	   the mailbox that they were to go to has failed. IMAP MOVE within one
+	   mailbox commits their expunges nevertheless. */
+	ARRAY_TYPE(seq_range) unmoved_uids;
 
 	/* Opened only to save, with an index that was never filled: saved
 	   mails go to the database and the index stays as it is. */

@@ -7,6 +7,7 @@
 #include "pgbox-attribute.h"
 #include "pgbox-mail.h"
 #include "pgbox-commit.h"
+#include "pgbox-changes.h"
 
 struct mailbox_transaction_context *
 pgbox_transaction_begin(struct mailbox *box,
@@ -76,6 +77,7 @@ void pgbox_transaction_rollback(struct mailbox_transaction_context *t)
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(t->box);
 
 	pgbox_attribute_rollback(t);
+	pgbox_changes_drop_unmoved(pt);
 	array_free(&pt->keywords_replaced);
 	index_transaction_rollback(t);
 	pgbox_fetch_close(mbox);

@@ -16,6 +16,8 @@ struct pgbox_upload_mail {
 	struct pgbox_append append;
 	/* a mailbox that it is moved from; open until the commit */
 	struct pgbox_mailbox *source_mbox;
+	/* UID there */
+	uint32_t moved_uid;
 	/* where the bytes are; NULL for a copy by reference */
 	struct istream *input;
 	/* content.header points into memory of its own pool; content.head is

@@ -552,3 +552,23 @@ def test_histories(lab):
         seed += 1
         history(lab, seed)
     print("# %d histories" % seed)
+
+
+@only("pgbox")
+def test_move_of_some_gone(lab):
+    """A MOVE that fails as some messages are gone leaves the others alone."""
+    user, a, b = two_clients(lab, 6)
+    a.ok("CREATE box")
+    for box in ("INBOX", "box"):
+        for _ in range(2):
+            a.ok("UID STORE 1 +FLAGS (\\Deleted)")
+            a.ok("UID EXPUNGE 1")
+        before = set(Truth(lab, user).rows)
+        a.ok("UID MOVE %d box" % min(before))
+        reply = b.cmd("UID MOVE %d,%d %s" % (min(before), max(before), box))
+        eq(reply.status, "NO")
+        eq(set(Truth(lab, user).rows), before - {min(before)}, "MOVE to " + box)
+        for client in (a, b):
+            check(lab, client, user)
+            check(lab, client, user, "box")
+            client.ok("SELECT INBOX")
