@@ -89,10 +89,14 @@ class Peer:
     def catch_up(self):
         """NOOP and what came since: the open session knows all there is."""
         self.run("NOOP")
-        self.run("UID FETCH %d:* (FLAGS MODSEQ)" % (self.memory.fetched + 1))
-        self.memory.fetched = max(self.memory.rows, default=self.memory.fetched)
+        self.fetch_new()
         if not self.qresync:
             eq(self.run("UID SEARCH ALL").numbers(), self.memory.view, "UID SEARCH ALL")
+
+    def fetch_new(self):
+        """What came since the last time."""
+        self.run("UID FETCH %d:* (FLAGS MODSEQ)" % (self.memory.fetched + 1))
+        self.memory.fetched = max(self.memory.rows, default=self.memory.fetched)
 
 
 class World:
@@ -238,6 +242,8 @@ class World:
     def expunge(self, peer):
         """EXPUNGE and UID EXPUNGE of what the client knows as deleted."""
         uids = None if self.rng.random() < 0.3 else self.some(peer)
+        # EXPUNGE by number: the client has to know what is behind each
+        peer.fetch_new()
         known = set(peer.memory.rows)
         seen = {uid for uid, flags in peer.memory.rows.items() if "\\Deleted" in flags}
         text = "UID EXPUNGE " + ",".join(map(str, uids)) if uids else "EXPUNGE"

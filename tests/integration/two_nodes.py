@@ -456,6 +456,90 @@ def test_last_keyword_of_many(lab):
     check(lab, b, user)
 
 
+@only("pgbox")
+def test_move_of_some_gone(lab):
+    """A MOVE that fails as some messages are gone leaves the others alone."""
+    user, a, b = two_clients(lab, 6)
+    a.ok("CREATE box")
+    for box in ("INBOX", "box"):
+        for _ in range(2):
+            a.ok("UID STORE 1 +FLAGS (\\Deleted)")
+            a.ok("UID EXPUNGE 1")
+        before = set(Truth(lab, user).rows)
+        a.ok("UID MOVE %d box" % min(before))
+        reply = b.cmd("UID MOVE %d,%d %s" % (min(before), max(before), box))
+        eq(reply.status, "NO")
+        eq(set(Truth(lab, user).rows), before - {min(before)}, "MOVE to " + box)
+        for client in (a, b):
+            check(lab, client, user)
+            check(lab, client, user, "box")
+            client.ok("SELECT INBOX")
+
+
+@only("pgbox")
+def test_copy_of_what_changed_elsewhere(lab):
+    """A copy has the flags that the source has in the database; the session that
+    copies, and the destination's index, are told so."""
+    user, a, b = two_clients(lab, 4)
+    a.ok("CREATE box")
+    check(lab, b, user, "box")
+    b.ok("SELECT INBOX")
+    a.ok("STORE 1 +FLAGS (\\Seen kw)")
+    a.ok("STORE 2 +FLAGS (\\Flagged)")
+    b.ok("UID COPY 1:3 box")
+    b.ok("UID MOVE 2 box")
+    a.ok("STORE 3 FLAGS (other)")
+    b.ok("UID COPY 4 INBOX")
+    eq([row[1] for row in Truth(lab, user, "box").rows.values()],
+       [{"\\Seen", "kw"}, {"\\Flagged"}, set(), {"\\Flagged"}])
+    for client in (a, b):
+        check(lab, client, user)
+        check(lab, client, user, "box")
+
+
+ANSWERED = """
+CREATE FUNCTION public.answer() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN IF NEW.mailbox_id = %s THEN NEW.flags := 1; END IF; RETURN NEW; END';
+CREATE TRIGGER answer BEFORE INSERT ON pgbox.message_state FOR EACH ROW EXECUTE FUNCTION public.answer();
+GRANT EXECUTE ON FUNCTION public.answer() TO public"""
+
+
+@only("pgbox")
+def test_delivery_is_no_copy(lab):
+    """LMTP stores a message for the second recipient as a copy of the first one's,
+    but what the first one has done to his meanwhile is his own affair."""
+    first, other = lab.user(), lab.user()
+    for user in (first, other):
+        # this node has their mailboxes: a message can be read once it is stored
+        lab.imap(user).ok("SELECT INBOX")
+    lab.cluster.psql(ANSWERED % Truth(lab, first).mailbox_id)
+    lab.lmtp().deliver(PLAIN, first, other)
+    lab.cluster.psql("DROP TRIGGER answer ON pgbox.message_state; DROP FUNCTION public.answer()")
+    eq([[row[1] for row in Truth(lab, user).rows.values()] for user in (first, other)],
+       [[{"\\Answered"}], [set()]])
+
+
+@only("pgbox")
+def test_expunge_is_told_once(lab):
+    """Plugins hear of what this node expunged, not of what another one did: a
+    quota that keeps sums of its own would count it again."""
+    sums = lab.node("sums", extra="plugin {\n  quota = dict:User quota::file:%h/quota-sums\n}\n")
+    user = lab.user(sums)
+    a, b = lab.imap(user), lab.imap(user, sums)
+    fill(b, "INBOX", 5)
+    for client in (a, b):
+        client.ok("SELECT INBOX")
+    b.ok("STORE 1:4 +FLAGS (\\Deleted)")
+    a.ok("NOOP")
+    a.ok("UID EXPUNGE 1:2")
+    b.ok("EXPUNGE")
+    check(lab, b, user)
+    b.logout()
+    lines = sums.doveadm("quota", "get", user=user).stdout.decode().splitlines()
+    count, = [line.split()[3] for line in lines if " MESSAGE " in line]
+    eq(int(count), 3, "the other node has expunged two, and this one two")
+
+
 def history(lab, seed):
     """One history; a failure is told with all that happened."""
     world = World(lab, seed)
@@ -552,23 +636,3 @@ def test_histories(lab):
         seed += 1
         history(lab, seed)
     print("# %d histories" % seed)
-
-
-@only("pgbox")
-def test_move_of_some_gone(lab):
-    """A MOVE that fails as some messages are gone leaves the others alone."""
-    user, a, b = two_clients(lab, 6)
-    a.ok("CREATE box")
-    for box in ("INBOX", "box"):
-        for _ in range(2):
-            a.ok("UID STORE 1 +FLAGS (\\Deleted)")
-            a.ok("UID EXPUNGE 1")
-        before = set(Truth(lab, user).rows)
-        a.ok("UID MOVE %d box" % min(before))
-        reply = b.cmd("UID MOVE %d,%d %s" % (min(before), max(before), box))
-        eq(reply.status, "NO")
-        eq(set(Truth(lab, user).rows), before - {min(before)}, "MOVE to " + box)
-        for client in (a, b):
-            check(lab, client, user)
-            check(lab, client, user, "box")
-            client.ok("SELECT INBOX")
