@@ -177,6 +177,7 @@ static void change_expunge_row(struct pgbox_result *row, void *context)
 
 	result->prev_modseq = pgbox_result_int64(row, 0);
 	result->modseq = pgbox_result_int64(row, 1);
+	array_clear(&result->expunged);
 	T_BEGIN {
 		unsigned int i, count;
 		const int64_t *uids = pgbox_result_int64_array(row, 2, &count);

@@ -15,6 +15,7 @@ import random
 import shutil
 import time
 
+from cache_exact import prune
 from cache_truth import Truth, damage, picture
 from imapclient import ImapError, Lit, parse_set
 from mails import PLAIN, simple
@@ -243,7 +244,8 @@ class World:
         """EXPUNGE and UID EXPUNGE of what the client knows as deleted."""
         uids = None if self.rng.random() < 0.3 else self.some(peer)
         # EXPUNGE by number: the client has to know what is behind each
-        peer.fetch_new()
+        while not peer.qresync and None in peer.memory.view:
+            peer.fetch_new()
         known = set(peer.memory.rows)
         seen = {uid for uid, flags in peer.memory.rows.items() if "\\Deleted" in flags}
         text = "UID EXPUNGE " + ",".join(map(str, uids)) if uids else "EXPUNGE"
@@ -362,8 +364,23 @@ class World:
                 peer.connect(peer.node)
         client.close()
 
+    def administrate(self):
+        """doveadm: what changes nothing, and what raises the counters."""
+        node, name = self.rng.choice(self.nodes), self.rng.choice(MAILBOXES)
+        box = self.boxes[name]
+        if self.rng.random() < 0.5:
+            self.note("force-resync %s on %s" % (name, node.name))
+            node.doveadm("force-resync", name, user=self.user)
+            return
+        box.uid_next += self.rng.randint(1, 4)
+        box.highest += STEP * self.rng.randint(1, 3)
+        self.note("update %s to %d, %d on %s" % (name, box.uid_next, box.highest, node.name))
+        node.doveadm("mailbox", "update", "--min-next-uid", str(box.uid_next),
+                     "--min-highest-modseq", str(box.highest - 1), name, user=self.user)
+        box.highest += STEP
+
     def wipe(self):
-        """The index folder of a node goes, under open sessions or closed ones."""
+        """The index folder of a node goes, or one of its files is damaged."""
         node = self.rng.choice(self.nodes[:2])
         how = self.rng.choice((0, 0, 1, 2, None, None))
         self.note("wipe %s %s" % (node.name, how))
@@ -380,10 +397,7 @@ class World:
         """Tombstones go: all of them, or the oldest."""
         limit = self.rng.choice((1, 3, 1000))
         self.note("prune %d" % limit)
-        self.lab.cluster.psql("UPDATE pgbox.store SET retention = '0'")
-        self.lab.cluster.psql("SELECT * FROM pgbox.purge()")
-        self.lab.cluster.psql("UPDATE pgbox.store SET retention = '14 days'")
-        self.lab.cluster.psql("SELECT * FROM pgbox.tombstone_prune(now(), %d)" % limit)
+        prune(self.lab, limit)
 
     def step(self):
         """Something happens."""
@@ -401,8 +415,10 @@ class World:
             self.deliver()
         elif dice < 0.94:
             self.sql()
-        elif dice < 0.955:
+        elif dice < 0.95:
             self.tree()
+        elif dice < 0.96:
+            self.administrate()
         elif dice < 0.975:
             self.prune()
         else:

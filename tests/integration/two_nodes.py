@@ -1,7 +1,8 @@
-"""Random histories by many clients of two nodes at once.
+"""Random histories by many clients of several nodes at once.
 
 Clients with QRESYNC and a cache of their own send commands at the same time,
-mail is delivered, an administrator uses SQL and doveadm, indexes are deleted.
+mail is delivered, an administrator uses SQL and doveadm, indexes are deleted,
+tombstones are pruned; the third node keeps its indexes in memory.
 Now and then all rests, and then everybody has to agree with the database: each
 node, each open session, each client's cache, and caches that were left offline
 a while ago and resynchronise on either node.
@@ -19,6 +20,7 @@ import re
 import shutil
 import time
 
+from cache_exact import prune
 from cache_truth import Truth, check
 from imapclient import ImapError, Lit, flags_of, parse_set
 from mails import PLAIN, fill, simple
@@ -83,7 +85,7 @@ class Peer:
     def __init__(self, world, name):
         self.world = world
         self.name = name
-        self.node = world.nodes[name % 2]
+        self.node = world.nodes[name % len(world.nodes)]
         self.caches = {}
         self.box = None
         self.client = None
@@ -160,7 +162,8 @@ class World:
         self.lab = lab
         self.rng = random.Random(seed)
         self.seed = seed
-        self.nodes = (lab.node(), lab.node("second"))
+        self.nodes = (lab.node(), lab.node("second"),
+                      lab.node("memory", location=":INDEX=MEMORY"))
         self.user = lab.user()
         self.story = []
         self.count = 0
@@ -315,6 +318,11 @@ class World:
         shutil.rmtree(node.index_dir(self.user), ignore_errors=True)
         node.expect_log("Error: ")
 
+    def prune(self):
+        """Tombstones go."""
+        self.note("prune")
+        prune(self.lab)
+
     def leave_offline(self):
         """A client goes offline with what it knows."""
         peer = self.rng.choice(self.peers)
@@ -337,6 +345,8 @@ class World:
             self.tree()
         elif dice < 0.93:
             self.wipe()
+        elif dice < 0.94:
+            self.prune()
         else:
             self.leave_offline()
 
@@ -348,7 +358,7 @@ class World:
         for peer in self.peers:
             self.check_peer(peer)
         for number, (box, cache) in enumerate(self.offline):
-            client = self.lab.imap(self.user, self.nodes[number % 2])
+            client = self.lab.imap(self.user, self.nodes[number % len(self.nodes)])
             client.ok("ENABLE QRESYNC")
             resync(client, box, cache)
             self.compare(cache, box, "offline cache %d of %s" % (number, box))

@@ -94,6 +94,29 @@ def test_copy_takes_guid_and_date_of_its_source(store):
 
 
 @with_store
+def test_copy_has_flags_of_its_source(store):
+    """256 in the flags: those given are a guess."""
+    _, account, inbox = store.account()
+    target = store.create(account, "target")
+    store.save(inbox, flags=8, keywords="Blue own")
+    store.save(inbox)
+    def differ(*messages):
+        sql = append_sql(target, *messages).replace("uids FROM", "uids, differ FROM")
+        return store.db.sql(sql)[0][3]
+    eq(differ({"source": (inbox, 1), "flags": 256 + 8, "keywords": "OWN blue"},
+              {"source": (inbox, 2), "flags": 256}), "f", "the guess was right")
+    eq(differ({"source": (inbox, 1), "flags": 256 + 8, "keywords": "blue"}), "t", "a keyword")
+    eq(differ({"source": (inbox, 2), "flags": 256, "move": True},
+              {"source": (inbox, 1), "flags": 256 + 9, "keywords": "own Blue"}), "t", "a flag")
+    eq(differ({"source": (inbox, 1), "flags": 4, "keywords": "chosen"}), "f", "chosen by the caller")
+    eq(store.db.sql("SELECT uid, flags FROM pgbox.message_state WHERE mailbox_id = %d ORDER BY uid" % target),
+       [["1", "8"], ["2", "0"], ["3", "8"], ["4", "0"], ["5", "8"], ["6", "4"]])
+    eq([store.keywords(target, uid) for uid in range(1, 7)],
+       [["Blue", "own"], [], ["Blue", "own"], [], ["Blue", "own"], ["chosen"]])
+    eq(store.counters(target)[2:4], (6, 3))
+
+
+@with_store
 def test_move(store):
     _, account, inbox = store.account()
     second, target = store.create(account, "second"), store.create(account, "target")

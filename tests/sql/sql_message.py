@@ -132,6 +132,7 @@ def test_expunge(store):
                        " FROM pgbox.expunged WHERE mailbox_id = %d" % inbox),
        [["2", str(before[1] + STEP), "2", "{1}", "imap 'x'", "", "t"]])
     eq(store.expunge(inbox, [2, 99]), (before[1] + STEP, 0), "nothing to expunge: no modseq")
+    eq(store.db.value("SELECT uids FROM pgbox.message_expunge(%d, '{2, 4}', 'x')" % inbox), "{}", "nor UIDs")
     eq(store.modseq(inbox), before[1] + STEP)
     store.expunge(inbox, [1, 3, 3])
     eq(store.counters(inbox), (4, before[1] + 2 * STEP, 0, 0, 0))

@@ -140,6 +140,7 @@ void test_append_copy(void)
 	append.source_mailbox_id = box_id;
 	append.source_uid = 1;
 	append.keywords = "moved";
+	append.as_source = TRUE;
 	array_push_back(&appends, &append);
 	append_init(&append);
 	append.source_mailbox_id = box_id;
@@ -153,6 +154,8 @@ void test_append_copy(void)
 					    &error)) == 0);
 	test_assert(array_count(&result.uids) == 2);
 	test_assert(result.modseq > 10000000);
+	/* the source has no keyword "moved" */
+	test_assert(result.copies_differ);
 	test_assert(box_find(OTHER, &row) == other_id);
 	test_assert(row.messages == 2 && row.highest_modseq == result.modseq);
 	test_assert(box_find(BOX, &row) == box_id && row.messages == 4);
@@ -179,10 +182,13 @@ void test_expunge(void)
 					     &result, &error)) == 0);
 	test_assert(result.modseq > result.prev_modseq &&
 		    result.prev_modseq > 0);
+	test_assert(seq_range_exists(&result.expunged, 2) &&
+		    !seq_range_exists(&result.expunged, 1));
 	test_assert(ok(pgbox_message_expunge(conn, NULL, box_id,
 					     uid_range(2, 10), "test",
 					     &result, &error)) == 0);
 	test_assert(result.modseq == 0 && result.prev_modseq > 0);
+	test_assert(array_count(&result.expunged) == 0);
 	test_assert(is_rule(pgbox_message_expunge(conn, NULL, INT64_MAX,
 						  uid_range(1, 1), "test",
 						  &result, &error), "PB002"));
