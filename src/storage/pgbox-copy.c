@@ -33,19 +33,19 @@ static bool copy_has_flags_of(struct pgbox_save_context *ctx, struct mail *mail)
 	const struct mail_save_data *mdata = &ctx->ctx.data;
 	struct mail_keywords *keywords, *own = mdata->keywords;
 	const char *const *names;
-	unsigned int count = own == NULL ? 0 : own->count;
 	bool equal;
 
 	if (ctx->ctx.saving ||
 	    ((mdata->flags ^ mail_get_flags(mail)) & MAIL_FLAGS_NONRECENT) != 0)
 		return FALSE;
 	names = mail_get_keywords(mail);
-	if (*names == NULL)
-		return count == 0;
+	if (*names == NULL || own == NULL)
+		return *names == NULL && (own == NULL || own->count == 0);
 	/* as mailbox_save_copy_flags() makes them */
 	keywords = mailbox_keywords_create_valid(&ctx->mbox->box, names);
-	equal = keywords->count == count &&
-		memcmp(keywords->idx, own->idx, sizeof(*own->idx) * count) == 0;
+	equal = keywords->count == own->count &&
+		memcmp(keywords->idx, own->idx,
+		       sizeof(*own->idx) * own->count) == 0;
 	mailbox_keywords_unref(&keywords);
 	return equal;
 }
