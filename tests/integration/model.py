@@ -95,9 +95,10 @@ class Peer:
             eq(self.run("UID SEARCH ALL").numbers(), self.memory.view, "UID SEARCH ALL")
 
     def fetch_new(self):
-        """What came since the last time."""
-        self.run("UID FETCH %d:* (FLAGS MODSEQ)" % (self.memory.fetched + 1))
+        """What came since the last time; returns the answer."""
+        reply = self.run("UID FETCH %d:* (FLAGS MODSEQ)" % (self.memory.fetched + 1))
         self.memory.fetched = max(self.memory.rows, default=self.memory.fetched)
+        return reply
 
 
 class World:
@@ -258,9 +259,10 @@ class World:
     def expunge(self, peer):
         """EXPUNGE and UID EXPUNGE of what the client knows as deleted."""
         uids = None if self.rng.random() < 0.3 else self.some(peer)
-        # EXPUNGE by number: the client has to know what is behind each
-        while not peer.qresync and None in peer.memory.view:
-            peer.fetch_new()
+        # Dovecot expunges what this node shows as deleted, whatever another
+        # node has done to it since: the client has to know what it sees.
+        while peer.fetch_new().number("EXISTS"):
+            pass
         known = set(peer.memory.rows)
         seen = {uid for uid, flags in peer.memory.rows.items() if "\\Deleted" in flags}
         text = "UID EXPUNGE " + ",".join(map(str, uids)) if uids else "EXPUNGE"
