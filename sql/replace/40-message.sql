@@ -201,8 +201,12 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.message_bury(bigint, bigint[], bigint, text, bigint) IS 'Turn messages of a locked mailbox into tombstones with this modseq; returns the UIDs of those that were there';
 
+-- p_if_deleted: more messages, to be expunged only if they are \Deleted now. A
+-- client's EXPUNGE means those, and another device may have taken the flag away
+-- without the client's node knowing it yet.
 DROP FUNCTION IF EXISTS pgbox.message_expunge(bigint, bigint[], text);
-CREATE OR REPLACE FUNCTION pgbox.message_expunge(p_mailbox bigint, p_uids bigint[], p_reason text)
+CREATE OR REPLACE FUNCTION pgbox.message_expunge(
+  p_mailbox bigint, p_uids bigint[], p_reason text, p_if_deleted bigint[] DEFAULT '{}')
 RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -213,14 +217,20 @@ BEGIN
   v_counter := pgbox.mailbox_lock(p_mailbox);
   prev_modseq := v_counter.highest_modseq;
   modseq := v_counter.highest_modseq + pgbox.modseq_step();
-  uids := pgbox.message_bury(p_mailbox, p_uids, modseq, p_reason, NULL);
+  uids := p_uids;
+  IF cardinality(p_if_deleted) > 0 THEN
+    uids := uids || ARRAY(SELECT s.uid
+                            FROM pgbox.message_state AS s
+                           WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_if_deleted) AND s.flags & 4 <> 0);
+  END IF;
+  uids := pgbox.message_bury(p_mailbox, uids, modseq, p_reason, NULL);
   IF cardinality(uids) = 0 THEN
     modseq := 0;
   END IF;
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text) IS 'Expunge messages. Returns the modseq before, the one taken (0: there was nothing to expunge), and the UIDs that this call expunged';
+COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text, bigint[]) IS 'Expunge messages, and those of p_if_deleted that are \Deleted. Returns the modseq before, the one taken (0: there was nothing to expunge), and the UIDs that this call expunged';
 
 -- What arrives is given by parallel arrays, one element a message:
 -- p_content, or the message p_source_mailbox/p_source_uid to copy or, with

@@ -190,6 +190,7 @@ static void change_expunge_row(struct pgbox_result *row, void *context)
 int pgbox_message_expunge(struct pgbox_conn *conn,
 			  struct pgbox_pipeline *pipeline, int64_t mailbox_id,
 			  const ARRAY_TYPE(seq_range) *uids,
+			  const ARRAY_TYPE(seq_range) *if_deleted_uids,
 			  const char *reason,
 			  struct pgbox_change_result *result,
 			  struct pgbox_error *error_r)
@@ -207,6 +208,7 @@ int pgbox_message_expunge(struct pgbox_conn *conn,
 		pgbox_params_int64(params, mailbox_id);
 		pgbox_db_params_uids(params, uids);
 		pgbox_params_text(params, reason);
+		pgbox_db_params_uids(params, if_deleted_uids);
 		ret = pgbox_db_send(&target, PGBOX_STMT_MESSAGE_EXPUNGE, params,
 				    change_expunge_row, result, error_r);
 	} T_END;

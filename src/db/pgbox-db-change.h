@@ -91,10 +91,13 @@ int pgbox_message_store(struct pgbox_conn *conn,
 			const ARRAY_TYPE(pgbox_store_op) *ops,
 			struct pgbox_change_result *result,
 			struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
-/* reason is kept in the tombstones. Repeated by itself when the link dies. */
+/* Expunge messages, and those of if_deleted_uids that are \Deleted in the
+   database. reason is kept in the tombstones. Repeated by itself when the link
+   dies; what the lost try has expunged is then not among the result's UIDs. */
 int pgbox_message_expunge(struct pgbox_conn *conn,
 			  struct pgbox_pipeline *pipeline, int64_t mailbox_id,
 			  const ARRAY_TYPE(seq_range) *uids,
+			  const ARRAY_TYPE(seq_range) *if_deleted_uids,
 			  const char *reason,
 			  struct pgbox_change_result *result,
 			  struct pgbox_error *error_r)

@@ -186,6 +186,28 @@ void pgbox_changes_drop_unmoved(struct pgbox_transaction *pt)
 		array_free(&itrans->expunges);
 }
 
+void pgbox_changes_keep_expunges(struct pgbox_transaction *pt,
+				 const ARRAY_TYPE(seq_range) *uids)
+{
+	struct mail_index_transaction *itrans = pt->t.itrans;
+	struct mail_transaction_expunge_guid *expunges;
+	unsigned int i, count, kept = 0;
+	uint32_t uid;
+
+	if (!array_is_created(&itrans->expunges))
+		return;
+	expunges = array_get_modifiable(&itrans->expunges, &count);
+	for (i = 0; i < count; i++) {
+		mail_index_lookup_uid(itrans->view, expunges[i].uid, &uid);
+		if (seq_range_exists(uids, uid))
+			expunges[kept++] = expunges[i];
+	}
+	if (kept > 0)
+		array_delete(&itrans->expunges, kept, count - kept);
+	else
+		array_free(&itrans->expunges);
+}
+
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt)
 {
 	if (array_is_created(&pt->t.itrans->expunges))

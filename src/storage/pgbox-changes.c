@@ -203,7 +203,7 @@ static void changes_read_stores(struct changes_ctx *ctx)
 static void changes_read_expunges(struct changes_ctx *ctx)
 {
 	const struct mail_transaction_expunge_guid *expunge;
-	uint32_t uid;
+	const struct mail_index_record *rec;
 
 	if (!array_is_created(&ctx->itrans->expunges))
 		return;
@@ -211,8 +211,12 @@ static void changes_read_expunges(struct changes_ctx *ctx)
 		/* the uid is a sequence until the transaction is finished */
 		if (expunge->uid >= ctx->itrans->first_new_seq)
 			continue;
-		mail_index_lookup_uid(ctx->itrans->view, expunge->uid, &uid);
-		seq_range_array_add(&ctx->changes->expunged_uids, uid);
+		rec = mail_index_lookup(ctx->itrans->view, expunge->uid);
+		seq_range_array_add(&ctx->changes->expunged_uids, rec->uid);
+		if ((rec->flags & MAIL_DELETED) != 0) {
+			seq_range_array_add(&ctx->changes->deleted_uids,
+					    rec->uid);
+		}
 	}
 }
 
@@ -240,6 +244,7 @@ void pgbox_changes_init(struct pgbox_changes *changes,
 		UINT64_MAX : pt->t.itrans->max_modseq;
 	i_array_init(&changes->ops, 4);
 	i_array_init(&changes->expunged_uids, 32);
+	i_array_init(&changes->deleted_uids, 32);
 	hash_table_create(&ctx.op_by_text, default_pool, 0, str_hash, strcmp);
 	changes_read_stores(&ctx);
 	changes_read_expunges(&ctx);
@@ -254,6 +259,7 @@ void pgbox_changes_deinit(struct pgbox_changes *changes)
 		array_free(&op->uids);
 	array_free(&changes->ops);
 	array_free(&changes->expunged_uids);
+	array_free(&changes->deleted_uids);
 	pool_unref(&changes->pool);
 }
 

@@ -13,6 +13,9 @@ struct pgbox_changes {
 	pool_t pool;
 	ARRAY_TYPE(pgbox_store_op) ops;
 	ARRAY_TYPE(seq_range) expunged_uids;
+	/* Among these, messages that are \Deleted as far as the session knows:
+	   they are to go only if that is still so. */
+	ARRAY_TYPE(seq_range) deleted_uids;
 	/* UINT64_MAX: no condition */
 	uint64_t unchangedsince;
 };
@@ -49,8 +52,10 @@ unsigned int pgbox_changes_count_records(struct pgbox_transaction *pt);
 /* Remove expunges that belong to moves which failed (mbox->unmoved_uids) from
    the index transaction; once it has ended, nothing is left of those. */
 void pgbox_changes_drop_unmoved(struct pgbox_transaction *pt);
-/* Remove all expunges from the index transaction. */
+/* Remove expunges from the index transaction: all, or all but these UIDs'. */
 void pgbox_changes_drop_expunges(struct pgbox_transaction *pt);
+void pgbox_changes_keep_expunges(struct pgbox_transaction *pt,
+				 const ARRAY_TYPE(seq_range) *uids);
 /* Give the messages that the transaction appends their UIDs, in order. With
    pin they get the new modseq, unless they aren't sorted by UID. */
 void pgbox_changes_amend_appends(struct pgbox_transaction *pt,

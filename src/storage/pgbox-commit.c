@@ -208,10 +208,11 @@ commit_amend_transaction(struct pgbox_commit *commit,
 		pgbox_changes_amend_stores(pt, changes, &results->store,
 					   contested);
 	}
-	if (expunges && results->expunge.modseq == 0) {
-		/* others were quicker, the pull brings it */
-		pgbox_changes_drop_expunges(pt);
-		expunges = FALSE;
+	if (expunges) {
+		/* Where others were quicker the pull brings it. Or they have
+		   taken \Deleted away, and the message stays. */
+		pgbox_changes_keep_expunges(pt, &results->expunge.expunged);
+		expunges = results->expunge.modseq != 0;
 	}
 	if (commit->modseq != 0) {
 		/* Each record counts one. Raising the log before them makes

@@ -29,6 +29,25 @@ void pgbox_write_results_deinit(struct pgbox_write_results *results)
 }
 
 static int
+write_expunges(struct pgbox_mailbox *mbox, struct pgbox_conn *conn,
+	       struct pgbox_pipeline *pipeline, struct pgbox_changes *changes,
+	       const char *reason, struct pgbox_write_results *results,
+	       struct pgbox_error *error_r)
+{
+	ARRAY_TYPE(seq_range) uids;
+	int ret;
+
+	i_array_init(&uids, array_count(&changes->expunged_uids));
+	array_append_array(&uids, &changes->expunged_uids);
+	seq_range_array_remove_seq_range(&uids, &changes->deleted_uids);
+	ret = pgbox_message_expunge(conn, pipeline, mbox->mailbox_id, &uids,
+				    &changes->deleted_uids, reason,
+				    &results->expunge, error_r);
+	array_free(&uids);
+	return ret;
+}
+
+static int
 write_queue_changes(struct pgbox_mailbox *mbox, struct pgbox_conn *conn,
 		    struct pgbox_pipeline *pipeline,
 		    struct pgbox_changes *changes, const char *reason,
@@ -40,11 +59,9 @@ write_queue_changes(struct pgbox_mailbox *mbox, struct pgbox_conn *conn,
 				changes->unchangedsince, &changes->ops,
 				&results->store, error_r) < 0)
 		return -1;
-	if (array_count(&changes->expunged_uids) > 0 &&
-	    pgbox_message_expunge(conn, pipeline, mbox->mailbox_id,
-				  &changes->expunged_uids, reason,
-				  &results->expunge, error_r) < 0)
-		return -1;
+	if (array_count(&changes->expunged_uids) > 0)
+		return write_expunges(mbox, conn, pipeline, changes, reason,
+				      results, error_r);
 	return 0;
 }
 

@@ -615,6 +615,30 @@ def test_same_body_at_once(lab):
 
 @only("pgbox")
 @timeout(60)
+def test_expunge_of_what_was_undeleted(lab):
+    """EXPUNGE leaves a message from which another node has taken \\Deleted, also
+    if this node hasn't heard of that; one that is gone already is no error."""
+    user, a, b = two_clients(lab, 5)
+    a.ok("STORE 1:4 +FLAGS (\\Deleted)")
+    b.ok("NOOP")
+    a.ok("STORE 2 -FLAGS (\\Deleted)")
+    a.ok("UID EXPUNGE 3")
+    reply = b.ok("EXPUNGE")
+    vanished = [uid for item in reply.all("VANISHED") for uid in parse_set(item.data[-1])]
+    eq(sorted(vanished), [1, 3, 4])
+    b.ok("NOOP")
+    eq(sorted(b.ok("UID SEARCH ALL").numbers()), [2, 5])
+    b.ok("STORE 1 +FLAGS (\\Deleted)")
+    a.ok("NOOP")
+    a.ok("STORE 1 -FLAGS (\\Deleted)")
+    # now there is nothing to expunge
+    b.ok("EXPUNGE")
+    for client in (a, b):
+        eq(sorted(check(lab, client, user).rows), [2, 5])
+
+
+@only("pgbox")
+@timeout(60)
 def test_same_bodies_in_opposite_orders(lab):
     """Two that store the same new bodies don't wait for each other in a circle."""
     clients = [lab.imap(lab.user()) for _ in range(2)]

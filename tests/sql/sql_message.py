@@ -134,9 +134,17 @@ def test_expunge(store):
     eq(store.expunge(inbox, [2, 99]), (before[1] + STEP, 0), "nothing to expunge: no modseq")
     eq(store.db.value("SELECT uids FROM pgbox.message_expunge(%d, '{2, 4}', 'x')" % inbox), "{}", "nor UIDs")
     eq(store.modseq(inbox), before[1] + STEP)
+    store.store(inbox, [3], add=DELETED)
+    level = store.modseq(inbox)
+    eq(store.db.value("SELECT uids FROM pgbox.message_expunge(%d, '{}', 'x', '{1}')" % inbox), "{}", "not \\Deleted")
+    eq(store.modseq(inbox), level)
+    store.store(inbox, [3], remove=DELETED)
     store.expunge(inbox, [1, 3, 3])
-    eq(store.counters(inbox), (4, before[1] + 2 * STEP, 0, 0, 0))
+    eq(store.counters(inbox), (4, before[1] + 4 * STEP, 0, 0, 0))
     eq(store.save(inbox)[2], [4], "UIDs aren't used again")
+    store.save(inbox)
+    store.store(inbox, [5], add=DELETED)
+    eq(store.db.value("SELECT uids FROM pgbox.message_expunge(%d, '{}', 'x', '{4,5}')" % inbox), "{5}")
 
 
 @with_store

@@ -174,25 +174,32 @@ void test_append_copy(void)
 void test_expunge(void)
 {
 	struct pgbox_change_result result;
+	ARRAY_TYPE(seq_range) none;
 
 	test_begin("db: expunge");
+	t_array_init(&none, 1);
 	pgbox_change_result_init(&result);
-	test_assert(ok(pgbox_message_expunge(conn, NULL, box_id,
+	/* there is one message of these UIDs, and it isn't \Deleted */
+	test_assert(ok(pgbox_message_expunge(conn, NULL, box_id, &none,
 					     uid_range(2, 10), "test",
+					     &result, &error)) == 0);
+	test_assert(result.modseq == 0 && array_count(&result.expunged) == 0);
+	test_assert(ok(pgbox_message_expunge(conn, NULL, box_id,
+					     uid_range(2, 10), &none, "test",
 					     &result, &error)) == 0);
 	test_assert(result.modseq > result.prev_modseq &&
 		    result.prev_modseq > 0);
-	/* of these UIDs there is one message */
 	test_assert(seq_range_count(&result.expunged) == 1 &&
 		    seq_range_exists(&result.expunged, 10));
 	test_assert(ok(pgbox_message_expunge(conn, NULL, box_id,
-					     uid_range(2, 10), "test",
+					     uid_range(2, 10), &none, "test",
 					     &result, &error)) == 0);
 	test_assert(result.modseq == 0 && result.prev_modseq > 0);
 	test_assert(array_count(&result.expunged) == 0);
 	test_assert(is_rule(pgbox_message_expunge(conn, NULL, INT64_MAX,
-						  uid_range(1, 1), "test",
-						  &result, &error), "PB002"));
+						  uid_range(1, 1), &none,
+						  "test", &result, &error),
+			    "PB002"));
 	pgbox_change_result_deinit(&result);
 	test_end();
 }
