@@ -183,7 +183,7 @@ RETURNS TABLE (what text, uid bigint, modseq bigint, flags smallint, keywords te
 $$;
 
 CREATE FUNCTION iso.expunge(p_box text, p_uids bigint[]) RETURNS TABLE (modseq bigint) LANGUAGE sql AS
-$$ SELECT NULLIF(e.modseq, 0) / 65536 FROM stmt.message_expunge(iso.box(p_box), p_uids, 'spec') AS e $$;
+$$ SELECT NULLIF(e.modseq, 0) / 65536 FROM stmt.message_expunge(iso.box(p_box), p_uids, 'spec', '{}') AS e $$;
 
 CREATE FUNCTION iso.recent(p_box text, p_uid_next bigint) RETURNS TABLE (first_recent_uid bigint) LANGUAGE sql AS
 $$ SELECT r.first_recent_uid FROM stmt.recent_claim(iso.box(p_box), p_uid_next) AS r (first_recent_uid) $$;
