@@ -127,6 +127,27 @@ def test_same_node(lab):
 
 @only("pgbox")
 @timeout(60)
+def test_index_in_memory(lab):
+    """A node that keeps nothing on disk."""
+    one, _ = nodes(lab)
+    memory = lab.node("memory", notify=True, extra=NO_POLL, location=":INDEX=MEMORY")
+    wait_vouched(lab, memory)
+    user = lab.user(one)
+    waiting, tag = idler(lab, user, memory)
+    writer = lab.imap(user, one)
+    writer.ok("APPEND INBOX ", Lit(simple(1)))
+    quickly(waiting, exists(1))
+    writer.ok("SELECT INBOX")
+    writer.ok("STORE 1 +FLAGS (\\Deleted)")
+    quickly(waiting, fetched("Deleted"))
+    writer.ok("EXPUNGE")
+    quickly(waiting, lambda item: item.name == "EXPUNGE" and item.number == 1)
+    eq(waiting.done(tag).status, "OK")
+    check(lab, waiting, user)
+
+
+@only("pgbox")
+@timeout(60)
 def test_lmtp_doveadm_and_sql_to_idle(lab):
     """Whoever makes the change."""
     one, two = nodes(lab)
