@@ -25,6 +25,8 @@
 struct fetch_ctx {
 	struct pgbox_mailbox *mbox;
 	enum pgbox_fetch_what what;
+	/* what is queued is fetched, too */
+	bool with_queue;
 	/* rows for no mail in particular are kept */
 	bool read_ahead;
 	struct pgbox_mail *mail;
@@ -166,6 +168,8 @@ fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 {
 	struct pgbox_row_ahead *ahead;
 
+	/* there is no room for them in a row ahead */
+	i_assert((ctx->what & PGBOX_FETCH_BODY) == 0);
 	if (fetched->pop3_uidl != NULL) {
 		/* rare, and not worth the memory */
 		return;
@@ -198,7 +202,7 @@ fetch_callback(const struct pgbox_fetched *fetched, void *context)
 	}
 	/* the same message may be queued by two searches */
 	mails = array_get(&ctx->mbox->fetch_queue, &count);
-	for (i = count; i > 0; i--) {
+	for (i = ctx->with_queue ? count : 0; i > 0; i--) {
 		mail = mails[i - 1];
 		if (mail->imail.mail.mail.uid != fetched->uid)
 			continue;
@@ -274,9 +278,9 @@ fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
 	struct pgbox_mail *mail;
 
 	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
-	array_foreach_elem(&ctx->mbox->fetch_queue, mail) {
-		seq_range_array_add(uids, mail->imail.mail.mail.uid);
-		ctx->what |= mail->want;
+	if (ctx->with_queue) {
+		array_foreach_elem(&ctx->mbox->fetch_queue, mail)
+			seq_range_array_add(uids, mail->imail.mail.mail.uid);
 	}
 	if (ctx->read_ahead) {
 		pgbox_fetch_close(ctx->mbox);
@@ -326,9 +330,26 @@ static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
 		   it is gone. No reason to read them once more. */
 		return FALSE;
 	}
-	if (array_count(&ctx->mbox->fetch_queue) == 0)
+	if (!ctx->with_queue || array_count(&ctx->mbox->fetch_queue) == 0)
 		return ctx->what == 0;
 	return pt->fetch_batches++ > 0;
+}
+
+/* What is queued comes along, and decides what is fetched of all. But a search
+   that looks at sizes or dates of messages while it is still collecting those
+   whose bodies it wants has to wait for the bodies: it asks for rows one by one,
+   and with the queue it would get one body at a time. */
+static void fetch_add_queue(struct fetch_ctx *ctx)
+{
+	enum pgbox_fetch_what queued = 0;
+	struct pgbox_mail *mail;
+
+	array_foreach_elem(&ctx->mbox->fetch_queue, mail)
+		queued |= mail->want;
+	ctx->with_queue = ctx->what != 0 || ctx->mail->queued ||
+		(queued & PGBOX_FETCH_BODY) == 0;
+	if (ctx->with_queue)
+		ctx->what |= queued;
 }
 
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
@@ -348,6 +369,7 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		pgbox_fetch_dequeue(mail);
 		return 0;
 	}
+	fetch_add_queue(&ctx);
 	ctx.read_ahead = fetch_want_ahead(mail, &ctx);
 	i_array_init(&uids, 32);
 	fetch_get_uids(&ctx, &uids);

@@ -292,6 +292,17 @@ def test_open_sessions_on_two_nodes(lab):
 
 
 @only("pgbox")
+def test_search_size_and_body(lab):
+    """A search that needs the size of some messages, which the cache doesn't
+    have, and the bodies of others before and behind them."""
+    user = lab.user()
+    fill(lab.imap(user), "INBOX", 12)
+    c = lab.imap(user, second(lab))
+    c.ok("SELECT INBOX")
+    eq(c.ok('SEARCH OR UID 1:3,6:12 SMALLER 9999 BODY "of message 1"').numbers(), [1, 10, 11, 12])
+
+
+@only("pgbox")
 def test_rename_and_delete_on_other_node(lab):
     """Names are the database's too."""
     user = lab.user()

@@ -6,6 +6,7 @@ its budget whatever the mailbox's size, but for the batches that the budget
 names. Quota is off here: it asks questions of its own."""
 
 import os
+import shutil
 
 import proc
 from imapclient import Lit
@@ -144,8 +145,6 @@ def test_select_current(lab):
 @timeout(120)
 def test_select_cold(lab):
     """SELECT without an index: 1-2, and chunks of 10,000."""
-    import shutil
-
     def setup(c, _size, meter, user):
         c.logout()
         shutil.rmtree(meter.node.index_dir(user))
@@ -270,6 +269,23 @@ def test_fetch_bodies(lab):
     """FETCH of all bodies: 1 per batch."""
     within(lab, "FETCH bodies", lambda c, *_: c.ok("FETCH 1:* BODY.PEEK[]", timeout=90),
            lambda size: 3 + size // 50)
+
+
+@only("pgbox")
+@timeout(240)
+def test_search_size_and_body(lab):
+    """SEARCH by size and body on a node that knows nothing: sizes by the
+    thousand, bodies by the hundred."""
+    def setup(c, _size, meter, user):
+        c.logout()
+        shutil.rmtree(meter.node.index_dir(user))
+
+    def action(_c, _size, meter, user):
+        d = meter.client(user)
+        d.ok("SELECT INBOX")
+        eq(d.ok("SEARCH SMALLER 99999 BODY nowhere", timeout=120).numbers(), [])
+    within(lab, "SEARCH size and body", action,
+           lambda size: 6 + batches(size) + size // 100 + size // 10000, setup)
 
 
 @only("pgbox")
