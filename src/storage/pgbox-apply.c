@@ -179,15 +179,25 @@ apply_update(struct apply_ctx *ctx, uint32_t seq,
 {
 	const struct mail_index_record *rec = mail_index_lookup(ctx->view, seq);
 	ARRAY_TYPE(keyword_indexes) old;
+	bool changed = FALSE;
 
 	if ((rec->flags & MAIL_FLAGS_NONRECENT) != row->flags) {
 		mail_index_update_flags(ctx->trans, seq, MODIFY_REPLACE,
 					row->flags);
+		changed = TRUE;
 	}
 	t_array_init(&old, 32);
 	mail_index_lookup_keywords(ctx->view, seq, &old);
-	if (!index_keyword_array_cmp(&old, &ctx->keyword_indexes))
+	if (!index_keyword_array_cmp(&old, &ctx->keyword_indexes)) {
 		apply_set_keywords(ctx, seq);
+		changed = TRUE;
+	}
+	if (!changed && row->modseq > mail_index_modseq_lookup(ctx->view, seq)) {
+		/* Set and unset since the last pull. Sessions with CONDSTORE
+		   have to hear of the modseq; a pin alone tells nobody. */
+		mail_index_update_flags(ctx->trans, seq, MODIFY_ADD,
+			(enum mail_flags)MAIL_INDEX_MAIL_FLAG_UPDATE_MODSEQ);
+	}
 	apply_pin(ctx, seq, row);
 }
 

@@ -292,6 +292,33 @@ def test_open_sessions_on_two_nodes(lab):
 
 
 @only("pgbox")
+def test_modseq_of_flags_that_came_and_went(lab):
+    """Flags and keywords that were set and unset on node A between two looks of
+    node B: sessions with CONDSTORE hear of the modseq, others of nothing."""
+    user = lab.user()
+    a, b, plain = lab.imap(user), lab.imap(user, second(lab)), lab.imap(user, second(lab))
+    fill(a, "INBOX", 4)
+    a.ok("SELECT INBOX")
+    b.ok("SELECT INBOX (CONDSTORE)")
+    plain.ok("SELECT INBOX")
+    # with an expunge in the same pull, and without
+    for last in ("NOOP", "EXPUNGE"):
+        for flag in ("\\Seen", "word"):
+            a.ok("STORE 2 +FLAGS (%s)" % flag)
+            a.ok("STORE 2 -FLAGS (%s)" % flag)
+        a.ok("STORE 4 +FLAGS (\\Deleted)")
+        a.ok(last)
+        a.ok("STORE 3 +FLAGS (\\Seen)")
+        a.ok("STORE 3 -FLAGS (\\Seen)")
+        truth = Truth(lab, user)
+        got = b.ok("NOOP").fetches()
+        for number in (2, 3):
+            eq(int(got[number]["MODSEQ"][0]), truth.rows[number][0], "message %d" % number)
+        true(not {2, 3} & set(plain.ok("NOOP").fetches()), "there is nothing to tell")
+    check(lab, b, user)
+
+
+@only("pgbox")
 def test_search_size_and_body(lab):
     """A search that needs the size of some messages, which the cache doesn't
     have, and the bodies of others before and behind them."""
