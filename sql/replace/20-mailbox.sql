@@ -136,7 +136,39 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_has_children(bigint, text) IS 'Are there mailboxes below this one?';
 
--- With children below, a \Noselect node takes the place of the mailbox.
+-- With children below, a \Noselect node takes the place of a mailbox.
+CREATE OR REPLACE FUNCTION pgbox.mailbox_fill_gap(p_account bigint, p_mailbox bigint, p_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- a node isn't enough of an INBOX; inbox_remake makes a mailbox of it
+  IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
+              WHERE m.account_id = p_account AND m.name = p_name AND m.deleted_at IS NULL
+                AND (p_name <> 'INBOX' OR m.guid IS NOT NULL)) THEN
+    RETURN;
+  END IF;
+  IF p_name = 'INBOX' THEN
+    PERFORM pgbox.inbox_remake(p_account, p_mailbox);
+  ELSIF pgbox.mailbox_has_children(p_account, p_name) THEN
+    INSERT INTO pgbox.mailbox (account_id, name) VALUES (p_account, p_name);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_fill_gap(bigint, bigint, text) IS 'Make what has to be where a mailbox was, which is gone from this name: an INBOX, or a node with its children';
+
+CREATE OR REPLACE FUNCTION pgbox.mailbox_name_usable(p_name text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT p_name <> '' AND octet_length(p_name) <= 4096
+         AND NOT '' = ANY (string_to_array(p_name, '/'))
+         AND (p_name = 'INBOX' OR lower(p_name COLLATE "C") <> 'inbox')
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_name_usable(text) IS 'Can IMAP have a mailbox of this name?';
+
 CREATE OR REPLACE FUNCTION pgbox.mailbox_delete(p_account bigint, p_mailbox bigint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -156,11 +188,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
   END IF;
-  IF v_name = 'INBOX' THEN
-    PERFORM pgbox.inbox_remake(p_account, p_mailbox);
-  ELSIF pgbox.mailbox_has_children(p_account, v_name) THEN
-    INSERT INTO pgbox.mailbox (account_id, name) VALUES (p_account, v_name);
-  END IF;
+  PERFORM pgbox.mailbox_fill_gap(p_account, p_mailbox, v_name);
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_delete(bigint, bigint) IS 'Delete a mailbox; it stays restorable until it is purged';

@@ -1,5 +1,6 @@
 -- The plugin writes through functions only, which run as their owner; it
--- reads tables itself, except passwords.
+-- reads tables itself, except passwords. Administrators may change by plain DML
+-- what triggers guard (60-rules.sql), and call functions for the rest.
 
 DO $$
 DECLARE
@@ -11,6 +12,13 @@ BEGIN
   LOOP
     EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_function);
   END LOOP;
+  -- the guard (60-rules.sql)
+  FOR v_function IN
+    SELECT p.oid FROM pg_catalog.pg_proc AS p
+     WHERE p.pronamespace = 'pgbox'::regnamespace AND p.provolatile = 'v'
+  LOOP
+    EXECUTE pg_catalog.format('ALTER FUNCTION %s SET vacuum_multixact_freeze_table_age = 1885823608', v_function);
+  END LOOP;
   FOR v_function IN
     SELECT p.oid FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pgbox'::regnamespace
@@ -20,13 +28,25 @@ BEGIN
                          'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge')
   LOOP
     EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER', v_function);
-    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgbox_dovecot', v_function);
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgbox_dovecot, pgbox_admin', v_function);
+  END LOOP;
+  FOR v_function IN
+    SELECT p.oid FROM pg_catalog.pg_proc AS p
+     WHERE p.pronamespace = 'pgbox'::regnamespace
+       AND p.proname IN ('account_create', 'account_set_password', 'account_lock', 'account_repair',
+                         'mailbox_lock', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step')
+  LOOP
+    -- what only computes runs as its caller, so that it can be inlined
+    IF (SELECT p.provolatile = 'v' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN
+      EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER', v_function);
+    END IF;
+    EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgbox_admin', v_function);
   END LOOP;
 END
 $$;
 
-GRANT USAGE ON SCHEMA pgbox TO pgbox_dovecot, pgbox_reader;
-GRANT SELECT ON pgbox.schema_version, pgbox.store TO pgbox_dovecot, pgbox_reader;
+GRANT USAGE ON SCHEMA pgbox TO pgbox_dovecot, pgbox_admin, pgbox_reader;
+GRANT SELECT ON pgbox.schema_version, pgbox.store TO pgbox_dovecot, pgbox_admin, pgbox_reader;
 GRANT SELECT (account_id, name, enabled, list_modseq) ON pgbox.account TO pgbox_dovecot;
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.subscription,
                 pgbox.mailbox_attribute, pgbox.message, pgbox.message_state, pgbox.content,
@@ -35,7 +55,20 @@ GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgb
   TO pgbox_dovecot;
 GRANT SELECT (account_id, name, enabled, list_modseq, created_at) ON pgbox.account TO pgbox_reader;
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.message,
-                pgbox.message_state, pgbox.expunged
+                pgbox.message_state, pgbox.expunged, pgbox.invariant_violations
   TO pgbox_reader;
 GRANT SELECT (content_id, body_id, size, virtual_size) ON pgbox.content TO pgbox_reader;
 GRANT SELECT (body_id, digest, size) ON pgbox.body TO pgbox_reader;
+
+GRANT SELECT (account_id, name, enabled, last_uidvalidity, list_modseq, created_at), UPDATE (enabled, password_hash)
+  ON pgbox.account TO pgbox_admin;
+GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.subscription,
+                pgbox.mailbox_attribute, pgbox.message, pgbox.message_state, pgbox.expunged, pgbox.content,
+                pgbox.body, pgbox.body_chunk, pgbox.dovecot_userdb, pgbox.invariant_violations
+  TO pgbox_admin;
+GRANT UPDATE (flags, keywords) ON pgbox.message_state TO pgbox_admin;
+GRANT INSERT (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order), DELETE ON pgbox.message TO pgbox_admin;
+GRANT UPDATE (name, special_use, deleted_at), DELETE ON pgbox.mailbox TO pgbox_admin;
+GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
+GRANT UPDATE (expunged_at, reason) ON pgbox.expunged TO pgbox_admin;
+GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;

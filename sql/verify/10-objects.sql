@@ -1,6 +1,10 @@
 -- Is everything there, ours, valid and guarded as the files say?
 -- :functions is the hash of replace/, :expected the list of its and
 -- migrate/'s objects.
+WITH admin (names) AS (
+  -- functions of administrators alone
+  VALUES (ARRAY['account_create', 'account_set_password', 'account_lock', 'account_repair',
+                'mailbox_lock', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL
@@ -9,6 +13,9 @@ SELECT e.kind || ' ' || e.name || ' is missing'
  WHERE CASE e.kind
        WHEN 'function' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_proc AS p
                                          WHERE p.pronamespace = 'pgbox'::regnamespace AND p.proname = e.name)
+       WHEN 'trigger' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t
+                                         JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+                                        WHERE c.relnamespace = 'pgbox'::regnamespace AND t.tgname = e.name)
        ELSE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c
                          WHERE c.relnamespace = 'pgbox'::regnamespace AND c.relname = e.name
                            AND c.relkind = CASE e.kind WHEN 'table' THEN 'r' WHEN 'index' THEN 'i' ELSE 'v' END)
@@ -18,6 +25,12 @@ SELECT 'function ' || p.oid::regprocedure || ' is not of this version'
   FROM pg_catalog.pg_proc AS p
  WHERE p.pronamespace = 'pgbox'::regnamespace
    AND ('function', p.proname::text) NOT IN (VALUES :expected)
+UNION ALL
+SELECT 'trigger ' || t.tgname || ' of ' || t.tgrelid::regclass || ' is not of this version'
+  FROM pg_catalog.pg_trigger AS t
+  JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+ WHERE c.relnamespace = 'pgbox'::regnamespace AND NOT t.tgisinternal
+   AND ('trigger', t.tgname::text) NOT IN (VALUES :expected)
 UNION ALL
 SELECT o.name || ' does not belong to pgbox_owner'
   FROM (SELECT c.oid::regclass::text, c.relowner FROM pg_catalog.pg_class AS c
@@ -45,32 +58,54 @@ SELECT 'trigger ' || t.tgname || ' of ' || t.tgrelid::regclass || ' is switched 
 UNION ALL
 -- Whatever isn't listed here nobody but the owner may do.
 SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privilege_type, o.name)
-  FROM (SELECT 'table ' || c.relname, COALESCE(c.relacl, pg_catalog.acldefault('r', c.relowner)), ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
+  FROM (SELECT 'table ' || c.relname, COALESCE(c.relacl, pg_catalog.acldefault('r', c.relowner)),
+               ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
+               || CASE WHEN c.relname IN ('account', 'commit_token', 'dovecot_passdb') THEN '{}' ELSE ARRAY['pgbox_admin SELECT'] END
+               || CASE WHEN c.relname IN ('message', 'mailbox') THEN ARRAY['pgbox_admin DELETE']
+                       WHEN c.relname IN ('subscription', 'mailbox_attribute')
+                       THEN ARRAY['pgbox_admin INSERT', 'pgbox_admin UPDATE', 'pgbox_admin DELETE'] ELSE '{}' END
           FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'pgbox'::regnamespace
          UNION ALL
-        SELECT 'column ' || c.relname || '.' || t.attname, t.attacl, ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
+        SELECT 'column ' || c.relname || '.' || t.attname, t.attacl,
+               ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT', 'pgbox_admin SELECT']
+               || CASE WHEN (c.relname, t.attname) IN (('account', 'enabled'), ('account', 'password_hash'),
+                                                       ('message_state', 'flags'), ('message_state', 'keywords'),
+                                                       ('mailbox', 'name'), ('mailbox', 'special_use'), ('mailbox', 'deleted_at'),
+                                                       ('expunged', 'expunged_at'), ('expunged', 'reason'), ('store', 'retention'))
+                       THEN ARRAY['pgbox_admin UPDATE']
+                       WHEN c.relname = 'message' AND t.attname <> 'uid' THEN ARRAY['pgbox_admin INSERT'] ELSE '{}' END
           FROM pg_catalog.pg_attribute AS t
           JOIN pg_catalog.pg_class AS c ON c.oid = t.attrelid
          WHERE c.relnamespace = 'pgbox'::regnamespace AND t.attacl IS NOT NULL
          UNION ALL
         SELECT 'function ' || p.proname, COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)),
-               CASE WHEN p.prosecdef AND p.prorettype <> 'trigger'::regtype THEN ARRAY['pgbox_dovecot EXECUTE'] ELSE '{}' END
-          FROM pg_catalog.pg_proc AS p WHERE p.pronamespace = 'pgbox'::regnamespace
+               CASE WHEN p.prorettype = 'trigger'::regtype THEN '{}'
+                    WHEN p.proname = ANY (x.names) THEN ARRAY['pgbox_admin EXECUTE']
+                    WHEN p.prosecdef THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_dovecot EXECUTE'] ELSE '{}' END
+          FROM pg_catalog.pg_proc AS p CROSS JOIN admin AS x WHERE p.pronamespace = 'pgbox'::regnamespace
          UNION ALL
-        SELECT 'schema pgbox', n.nspacl, ARRAY['pgbox_dovecot USAGE', 'pgbox_reader USAGE']
+        SELECT 'schema pgbox', n.nspacl, ARRAY['pgbox_dovecot USAGE', 'pgbox_reader USAGE', 'pgbox_admin USAGE']
           FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgbox') AS o (name, acl, allowed)
  CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
   LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
  WHERE a.grantee <> 'pgbox_owner'::regrole
-   AND (a.grantee = 0 OR r.rolname IN ('pgbox_dovecot', 'pgbox_reader'))
+   AND (a.grantee = 0 OR r.rolname IN ('pgbox_dovecot', 'pgbox_reader', 'pgbox_admin'))
    AND NOT COALESCE(r.rolname, 'PUBLIC') || ' ' || a.privilege_type = ANY (o.allowed)
 UNION ALL
-SELECT 'pgbox_dovecot may not execute ' || p.oid::regprocedure
+SELECT r.role || ' may not execute ' || p.oid::regprocedure
   FROM pg_catalog.pg_proc AS p
+ CROSS JOIN admin AS x
+ CROSS JOIN (VALUES ('pgbox_dovecot'), ('pgbox_admin')) AS r (role)
  WHERE p.pronamespace = 'pgbox'::regnamespace AND p.prosecdef
    -- whoever fires a trigger needs no right to call its function
    AND p.prorettype <> 'trigger'::regtype
-   AND NOT pg_catalog.has_function_privilege('pgbox_dovecot', p.oid, 'EXECUTE')
+   AND NOT (r.role = 'pgbox_dovecot' AND p.proname = ANY (x.names))
+   AND NOT pg_catalog.has_function_privilege(r.role, p.oid, 'EXECUTE')
+UNION ALL
+SELECT 'function ' || p.oid::regprocedure || ' writes and has no guard: triggers would keep the rules a second time'
+  FROM pg_catalog.pg_proc AS p
+ WHERE p.pronamespace = 'pgbox'::regnamespace AND p.provolatile = 'v'
+   AND NOT 'vacuum_multixact_freeze_table_age=1885823608' = ANY (COALESCE(p.proconfig, '{}'))
 UNION ALL
 SELECT 'function ' || p.oid::regprocedure || ' runs as its owner without a search_path of its own'
   FROM pg_catalog.pg_proc AS p
@@ -87,12 +122,17 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_dovecot', 'pgbox.dovecot_passdb'), ('pgbox_dovecot', 'pgbox.dovecot_userdb'),
                ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
                ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),
-               ('pgbox_reader', 'pgbox.expunged')) AS w (role, relation)
+               ('pgbox_reader', 'pgbox.expunged'), ('pgbox_reader', 'pgbox.invariant_violations'),
+               ('pgbox_admin', 'pgbox.mailbox'), ('pgbox_admin', 'pgbox.mailbox_counter'),
+               ('pgbox_admin', 'pgbox.message'), ('pgbox_admin', 'pgbox.message_state'),
+               ('pgbox_admin', 'pgbox.expunged'), ('pgbox_admin', 'pgbox.subscription'),
+               ('pgbox_admin', 'pgbox.invariant_violations')) AS w (role, relation)
   JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.relation)
  WHERE NOT pg_catalog.has_table_privilege(w.role, c.oid, 'SELECT')
 UNION ALL
 SELECT w.role || ' may read ' || w.relation || '.' || w.name
   FROM (VALUES ('pgbox_dovecot', 'pgbox.account', 'password_hash'), ('pgbox_reader', 'pgbox.account', 'password_hash'),
+               ('pgbox_admin', 'pgbox.account', 'password_hash'), ('pgbox_admin', 'pgbox.dovecot_passdb', 'password'),
                ('pgbox_reader', 'pgbox.content', 'header'), ('pgbox_reader', 'pgbox.content', 'envelope'),
                ('pgbox_reader', 'pgbox.body', 'head'), ('pgbox_reader', 'pgbox.body_chunk', 'data')) AS w (role, relation, name)
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = pg_catalog.to_regclass(w.relation) AND a.attname = w.name

@@ -130,6 +130,14 @@ class Cluster:
         text = done.stdout.decode().rstrip("\n")
         return [row.split("\x1f") for row in text.split("\x1e")] if text else []
 
+    def psql_error(self, sql, **kwargs):
+        """What psql says about SQL that fails."""
+        done = proc.run([os.path.join(self._bin, "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql,
+                         self.uri(**kwargs)], check=False)
+        if done.returncode == 0:
+            raise LabError("this should fail: " + sql)
+        return done.stderr.decode()
+
     def value(self, sql, **kwargs):
         """The first column of the first row."""
         return self.psql(sql, **kwargs)[0][0]

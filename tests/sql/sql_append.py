@@ -84,7 +84,7 @@ def test_copy_takes_guid_and_date_of_its_source(store):
     _, account, inbox = store.account()
     target = store.create(account, "target")
     store.save(inbox)
-    store.admin.sql("UPDATE pgbox.message SET received_at = to_timestamp(1234567890) WHERE mailbox_id = %d" % inbox)
+    store.force("UPDATE pgbox.message SET received_at = to_timestamp(1234567890) WHERE mailbox_id = %d" % inbox)
     copy = append_sql(target, {"source": (inbox, 1), "guid": uuid.UUID(int=0), "received": -1}, {"source": (inbox, 1)})
     store.db.sql(copy)
     rows = store.db.sql("SELECT guid, extract(epoch FROM received_at)::bigint FROM pgbox.message"

@@ -6,7 +6,7 @@ import subprocess
 
 import proc
 from cluster import Cluster, bindir
-from sqllib import SQL_DIR, dressed
+from sqllib import FORCE, SQL_DIR, dressed
 from tap import eq, has, timeout, true
 
 SECRET = "s3cret 'pass\\word"
@@ -207,10 +207,21 @@ def write(path, text):
 
 # What is broken, what verify must say, how it is healed.
 BREAKS = (
-    ("UPDATE pgbox.mailbox_counter SET messages = 1", "counters say 1 messages",
-     "UPDATE pgbox.mailbox_counter SET messages = 0"),
-    ("UPDATE pgbox.account SET last_uidvalidity = 0", "is above the highest",
-     "UPDATE pgbox.account SET last_uidvalidity = 4294967295"),
+    (FORCE + "UPDATE pgbox.mailbox_counter SET messages = 1", "counters say 1 messages",
+     "SELECT pgbox.mailbox_repair(mailbox_id) FROM pgbox.mailbox_counter"),
+    (FORCE + "UPDATE pgbox.account SET last_uidvalidity = 0", "is above the highest",
+     "SELECT pgbox.account_repair(account_id) FROM pgbox.account"),
+    ("ALTER FUNCTION pgbox.purge RESET vacuum_multixact_freeze_table_age", "has no guard",
+     "ALTER FUNCTION pgbox.purge SET vacuum_multixact_freeze_table_age = 1885823608"),
+    ("DROP TRIGGER message_refuse_update ON pgbox.message", "trigger message_refuse_update is missing", None),
+    ("CREATE TRIGGER more BEFORE UPDATE ON pgbox.message EXECUTE FUNCTION pgbox.rule_refuse('x', 'y')",
+     "trigger more of pgbox.message is not of this version", "DROP TRIGGER more ON pgbox.message"),
+    ("GRANT UPDATE (uid) ON pgbox.message TO pgbox_admin", "pgbox_admin may UPDATE column message.uid",
+     "REVOKE UPDATE (uid) ON pgbox.message FROM pgbox_admin"),
+    ("GRANT SELECT ON pgbox.dovecot_passdb TO pgbox_admin", "pgbox_admin may read pgbox.dovecot_passdb.password",
+     "REVOKE SELECT ON pgbox.dovecot_passdb FROM pgbox_admin"),
+    ("GRANT EXECUTE ON FUNCTION pgbox.mailbox_repair TO pgbox_dovecot", "pgbox_dovecot may EXECUTE function mailbox_repair",
+     "REVOKE EXECUTE ON FUNCTION pgbox.mailbox_repair FROM pgbox_dovecot"),
     ("GRANT UPDATE ON pgbox.message TO pgbox_dovecot", "pgbox_dovecot may UPDATE table message",
      "REVOKE UPDATE ON pgbox.message FROM pgbox_dovecot"),
     ("GRANT SELECT (password_hash) ON pgbox.account TO pgbox_reader", "pgbox_reader may read pgbox.account.password_hash",

@@ -1,0 +1,787 @@
+-- Plain DML is safe: what an administrator changes in SQL, row by row or a
+-- million at once, keeps the rules that the functions keep.
+--
+-- How. A BEFORE trigger on each row locks the mailbox's counters, or the
+-- account, and gives the row its modseq or UID. It reads the counters and leaves
+-- them as they are, so all rows that one statement changes in a mailbox get one
+-- modseq. An AFTER trigger for the statement brings counters up to date, with
+-- one UPDATE; signals follow from that (50-signal.sql). What must not be changed
+-- is refused before anything is done.
+--
+-- The guard. Our functions keep the rules themselves, in bulk, so the triggers
+-- stay out of their way: each of our functions that writes has a setting of its
+-- own, vacuum_multixact_freeze_table_age = 1885823608 ("pgbx" in ASCII), which
+-- 90-grants.sql gives it and the triggers' WHEN looks at. PostgreSQL sets it when
+-- the function is entered and takes it back at its end, whatever happens: nothing
+-- is left for later statements, and a pooler never sees it. Why that one: a
+-- setting by a name of ours would need a superuser; this one does nothing
+-- outside of VACUUM, which no function can run; and nobody has this value by
+-- accident.
+
+CREATE OR REPLACE FUNCTION pgbox.rule_refuse()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RAISE EXCEPTION '%', TG_ARGV[0]
+    USING ERRCODE = 'PB010', HINT = TG_ARGV[1], TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_refuse() IS 'Trigger: this is not to be done by hand; its arguments say what, and what to do instead';
+
+-- ---- flags and keywords --------------------------------------------------
+
+CREATE OR REPLACE FUNCTION pgbox.keyword_use(p_mailbox bigint, VARIADIC p_names text[])
+RETURNS smallint[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.mailbox_lock(p_mailbox);
+  RETURN pgbox.keyword_numbers(p_mailbox, p_names);
+END
+$$;
+COMMENT ON FUNCTION pgbox.keyword_use(bigint, text[]) IS 'Numbers of keywords in a mailbox, ascending, for message_state.keywords; names not seen before get one. Locks the mailbox';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_state_update()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_number smallint;
+BEGIN
+  IF NEW.keywords IS DISTINCT FROM OLD.keywords THEN
+    -- in the form that the functions give it
+    NEW.keywords := (SELECT array_agg(DISTINCT k.number ORDER BY k.number) FROM unnest(NEW.keywords) AS k (number));
+    SELECT k.number INTO v_number
+      FROM unnest(NEW.keywords) AS k (number)
+     WHERE NOT EXISTS (SELECT 1 FROM pgbox.mailbox_keyword AS n
+                        WHERE n.mailbox_id = NEW.mailbox_id AND n.number = k.number);
+    IF FOUND THEN
+      RAISE EXCEPTION 'mailbox % has no keyword with the number %', NEW.mailbox_id, v_number
+        USING ERRCODE = 'PB006', HINT = 'Take numbers from pgbox.keyword_use().';
+    END IF;
+    IF (NEW.flags, NEW.keywords) IS NOT DISTINCT FROM (OLD.flags, OLD.keywords) THEN
+      RETURN NEW;
+    END IF;
+  END IF;
+  SELECT c.highest_modseq + pgbox.modseq_step() INTO NEW.modseq
+    FROM pgbox.mailbox_counter AS c
+   WHERE c.mailbox_id = NEW.mailbox_id
+     FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'mailbox % is gone', NEW.mailbox_id USING ERRCODE = 'PB002';
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_state_update() IS 'Trigger: flags or keywords change: lock the mailbox, give the row its modseq';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_state_updated()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- old rows count negatively; those that didn't change add up to nothing
+  UPDATE pgbox.mailbox_counter AS c
+     SET highest_modseq = GREATEST(c.highest_modseq, d.modseq),
+         unseen = c.unseen + d.unseen
+    FROM (SELECT u.mailbox_id, max(u.modseq) AS modseq, sum(u.unseen) AS unseen
+            FROM (SELECT n.mailbox_id, n.modseq, CASE WHEN n.flags & 8 = 0 THEN 1 ELSE 0 END AS unseen FROM new_rows AS n
+                  UNION ALL
+                  SELECT o.mailbox_id, 0, CASE WHEN o.flags & 8 = 0 THEN -1 ELSE 0 END FROM old_rows AS o) AS u
+           GROUP BY u.mailbox_id) AS d
+   WHERE c.mailbox_id = d.mailbox_id
+     AND (d.modseq > c.highest_modseq OR d.unseen <> 0);
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_state_updated() IS 'Trigger: bring counters up to date after flags or keywords have changed';
+
+-- ---- messages ------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION pgbox.rule_message_insert()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_uid_next bigint;
+BEGIN
+  IF NEW.uid IS NOT NULL THEN
+    RAISE EXCEPTION 'the UID of a message is not to be given by hand'
+      USING ERRCODE = 'PB010', HINT = 'Leave the column out; INSERT ... RETURNING uid tells it.';
+  END IF;
+  v_uid_next := (pgbox.mailbox_lock(NEW.mailbox_id)).uid_next;
+  -- above what this statement has added so far: counters follow at its end
+  NEW.uid := GREATEST(v_uid_next, (SELECT max(g.uid) + 1 FROM pgbox.message AS g WHERE g.mailbox_id = NEW.mailbox_id));
+  IF NEW.uid > 4294967295 THEN
+    RAISE EXCEPTION 'mailbox % has no UIDs left', NEW.mailbox_id USING ERRCODE = 'PB008';
+  END IF;
+  -- as message_append: don't wait for a purge that removes the content
+  PERFORM 1 FROM pgbox.content AS c WHERE c.content_id = NEW.content_id FOR KEY SHARE SKIP LOCKED;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'content % is gone', NEW.content_id USING ERRCODE = 'PB004';
+  END IF;
+  NEW.guid := COALESCE(NEW.guid, gen_random_uuid());
+  -- whole seconds, as the plugin has them
+  NEW.received_at := date_trunc('second', COALESCE(NEW.received_at, clock_timestamp()));
+  NEW.saved_at := date_trunc('second', COALESCE(NEW.saved_at, clock_timestamp()));
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_message_insert() IS 'Trigger: a message is added: lock the mailbox, give it the next UID';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_message_inserted()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
+  SELECT n.mailbox_id, n.uid, c.highest_modseq + pgbox.modseq_step(), 0
+    FROM new_rows AS n
+    JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = n.mailbox_id;
+  UPDATE pgbox.mailbox_counter AS c
+     SET uid_next = GREATEST(c.uid_next, d.uid + 1),
+         highest_modseq = c.highest_modseq + pgbox.modseq_step(),
+         messages = c.messages + d.messages,
+         unseen = c.unseen + d.messages,
+         virtual_size = c.virtual_size + d.virtual_size
+    FROM (SELECT n.mailbox_id, max(n.uid) AS uid, count(*) AS messages, sum(t.virtual_size) AS virtual_size
+            FROM new_rows AS n
+            JOIN pgbox.content AS t ON t.content_id = n.content_id
+           GROUP BY n.mailbox_id) AS d
+   WHERE c.mailbox_id = d.mailbox_id;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_message_inserted() IS 'Trigger: give added messages their state, without flags, and bring counters up to date';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_message_delete()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_modseq bigint;
+  v_flags smallint;
+  v_keywords smallint[];
+BEGIN
+  SELECT c.highest_modseq + pgbox.modseq_step() INTO v_modseq
+    FROM pgbox.mailbox_counter AS c
+   WHERE c.mailbox_id = OLD.mailbox_id
+     FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'mailbox % is gone', OLD.mailbox_id USING ERRCODE = 'PB002';
+  END IF;
+  DELETE FROM pgbox.message_state AS s
+   WHERE s.mailbox_id = OLD.mailbox_id AND s.uid = OLD.uid
+  RETURNING s.flags, s.keywords INTO v_flags, v_keywords;
+  INSERT INTO pgbox.expunged (mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords, reason)
+  VALUES (OLD.mailbox_id, OLD.uid, v_modseq, OLD.content_id, OLD.guid, OLD.received_at, OLD.saved_at,
+          COALESCE(v_flags, 0), v_keywords,
+          'SQL by ' || session_user || CASE current_setting('role') WHEN 'none' THEN '' ELSE ' as ' || current_setting('role') END);
+  RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_message_delete() IS 'Trigger: a message is deleted: lock the mailbox, leave a tombstone';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_message_deleted()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE pgbox.mailbox_counter AS c
+     SET highest_modseq = GREATEST(c.highest_modseq, d.modseq),
+         messages = c.messages - d.messages,
+         unseen = c.unseen - d.unseen,
+         virtual_size = c.virtual_size - d.virtual_size
+    FROM (SELECT o.mailbox_id, max(e.modseq) AS modseq, count(*) AS messages,
+                 count(*) FILTER (WHERE e.flags & 8 = 0) AS unseen, sum(t.virtual_size) AS virtual_size
+            FROM old_rows AS o
+            JOIN pgbox.expunged AS e ON e.mailbox_id = o.mailbox_id AND e.uid = o.uid
+            JOIN pgbox.content AS t ON t.content_id = o.content_id
+           GROUP BY o.mailbox_id) AS d
+   WHERE c.mailbox_id = d.mailbox_id;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_message_deleted() IS 'Trigger: bring counters up to date after messages were deleted';
+
+-- ---- the tree ------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION pgbox.rule_mailbox_update()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM 1 FROM pgbox.account AS a WHERE a.account_id = NEW.account_id FOR NO KEY UPDATE;
+  IF (OLD.deleted_at IS NULL) <> (NEW.deleted_at IS NULL) THEN
+    IF NEW.guid IS NULL THEN
+      RAISE EXCEPTION '"%" is a node without messages: it is not to be marked as deleted by hand', NEW.name
+        USING ERRCODE = 'PB010', HINT = 'DELETE the row.';
+    END IF;
+    -- writers hold this lock while they add messages: after it none will
+    PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = NEW.mailbox_id FOR NO KEY UPDATE;
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    RETURN NEW;
+  END IF;
+  IF OLD.deleted_at IS NOT NULL THEN
+    -- a node that has taken the place of the mailbox gives way
+    DELETE FROM pgbox.mailbox AS m
+     WHERE m.account_id = NEW.account_id AND m.name = NEW.name AND m.guid IS NULL AND m.deleted_at IS NULL;
+  END IF;
+  IF (OLD.deleted_at IS NOT NULL OR NEW.name <> OLD.name)
+     AND EXISTS (SELECT 1 FROM pgbox.mailbox AS m
+                  WHERE m.account_id = NEW.account_id AND m.deleted_at IS NULL
+                    AND (m.name = NEW.name OR m.guid = NEW.guid) AND m.mailbox_id <> NEW.mailbox_id) THEN
+    RAISE EXCEPTION 'mailbox "%" exists already', NEW.name USING ERRCODE = 'PB003';
+  END IF;
+  IF OLD.deleted_at IS NULL AND OLD.name <> 'INBOX' AND starts_with(NEW.name, OLD.name || '/') THEN
+    RAISE EXCEPTION 'a mailbox can''t move below itself' USING ERRCODE = 'PB006';
+  END IF;
+  IF NEW.name <> OLD.name AND NOT pgbox.mailbox_name_usable(NEW.name) THEN
+    RAISE EXCEPTION '"%" can''t be the name of a mailbox', NEW.name
+      USING ERRCODE = 'PB008', HINT = 'Levels are separated by single slashes; INBOX is written in capitals.';
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_mailbox_update() IS 'Trigger: a mailbox is renamed, deleted or restored: lock the account, and the mailbox''s counters, and check the name';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_mailbox_updated()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_box record;
+BEGIN
+  PERFORM pgbox.account_lock(d.account_id)
+     FROM (SELECT DISTINCT n.account_id
+             FROM new_rows AS n
+             JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+            WHERE (n.deleted_at IS NULL) <> (o.deleted_at IS NULL)
+               OR (n.deleted_at IS NULL AND (n.name, n.special_use) IS DISTINCT FROM (o.name, o.special_use))
+            ORDER BY n.account_id) AS d;
+  -- what is below a renamed mailbox moves along, unless it was renamed too
+  FOR v_box IN
+    SELECT n.account_id, n.name, o.name AS old_name
+      FROM new_rows AS n
+      JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+     WHERE n.deleted_at IS NULL AND o.deleted_at IS NULL AND n.name <> o.name
+     ORDER BY n.account_id, length(o.name) DESC, o.name
+  LOOP
+    PERFORM pgbox.mailbox_add_parents(v_box.account_id, v_box.name);
+    UPDATE pgbox.mailbox AS m
+       SET name = v_box.name || substr(m.name, length(v_box.old_name) + 1)
+     WHERE m.account_id = v_box.account_id AND m.deleted_at IS NULL AND v_box.old_name <> 'INBOX'
+       AND m.name >= v_box.old_name || '/' AND m.name < v_box.old_name || '0';
+  END LOOP;
+  FOR v_box IN
+    SELECT n.account_id, n.mailbox_id, n.name, o.name AS old_name, n.deleted_at
+      FROM new_rows AS n
+      JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+     WHERE (n.deleted_at IS NULL) <> (o.deleted_at IS NULL)
+        OR (o.deleted_at IS NULL AND o.name = 'INBOX' AND n.name <> 'INBOX')
+     ORDER BY n.account_id, n.mailbox_id
+  LOOP
+    IF v_box.old_name = 'INBOX' OR v_box.deleted_at IS NOT NULL THEN
+      PERFORM pgbox.mailbox_fill_gap(v_box.account_id, v_box.mailbox_id, v_box.old_name);
+    END IF;
+    IF v_box.deleted_at IS NULL AND v_box.name <> 'INBOX' THEN
+      PERFORM pgbox.mailbox_add_parents(v_box.account_id, v_box.name);
+    END IF;
+  END LOOP;
+  PERFORM pgbox.mailbox_recount(n.mailbox_id, true)
+     FROM new_rows AS n
+     JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+    WHERE n.deleted_at IS NULL AND o.deleted_at IS NOT NULL;
+  RETURN NULL;
+EXCEPTION
+  WHEN unique_violation THEN
+    RAISE EXCEPTION 'a mailbox below the new name exists already' USING ERRCODE = 'PB003';
+  WHEN check_violation THEN
+    RAISE EXCEPTION 'the name of a mailbox would be too long' USING ERRCODE = 'PB008';
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_mailbox_updated() IS 'Trigger: count the change of the tree; mailboxes below a renamed one follow; INBOX and nodes above are made where they are missing; counters of a restored mailbox are counted anew';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_mailbox_delete()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF OLD.deleted_at IS NOT NULL THEN
+    -- it goes with the purge
+    RETURN NULL;
+  END IF;
+  PERFORM 1 FROM pgbox.account AS a WHERE a.account_id = OLD.account_id FOR NO KEY UPDATE;
+  IF OLD.guid IS NULL THEN
+    RETURN OLD;
+  END IF;
+  PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = OLD.mailbox_id FOR NO KEY UPDATE;
+  UPDATE pgbox.mailbox AS m SET deleted_at = statement_timestamp() WHERE m.mailbox_id = OLD.mailbox_id;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_mailbox_delete() IS 'Trigger: DELETE of a mailbox sets deleted_at instead, the rows stay until they are purged; a node goes';
+
+-- deleted_at, which is the time of the statement, tells which those are.
+CREATE OR REPLACE FUNCTION pgbox.rule_mailbox_deleted()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_name text;
+BEGIN
+  PERFORM pgbox.account_lock(d.account_id)
+     FROM (SELECT o.account_id FROM old_rows AS o
+           UNION
+           SELECT m.account_id FROM pgbox.mailbox AS m WHERE m.deleted_at = statement_timestamp()
+            ORDER BY account_id) AS d;
+  SELECT o.name INTO v_name
+    FROM old_rows AS o
+   WHERE pgbox.mailbox_has_children(o.account_id, o.name);
+  IF FOUND THEN
+    RAISE EXCEPTION 'mailbox "%" has children', v_name USING ERRCODE = 'PB007';
+  END IF;
+  PERFORM pgbox.mailbox_fill_gap(m.account_id, m.mailbox_id, m.name)
+     FROM (SELECT b.account_id, b.mailbox_id, b.name FROM pgbox.mailbox AS b
+            WHERE b.deleted_at = statement_timestamp()
+            ORDER BY b.account_id, b.mailbox_id) AS m;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_mailbox_deleted() IS 'Trigger: count the change of the tree after DELETE; INBOX and nodes with children are made anew';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_subscription()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM 1
+     FROM pgbox.account AS a
+    WHERE a.account_id = CASE TG_OP WHEN 'DELETE' THEN OLD.account_id ELSE NEW.account_id END
+      FOR NO KEY UPDATE;
+  IF TG_OP = 'DELETE' THEN
+    RETURN OLD;
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_subscription() IS 'Trigger: a subscription changes: lock the account';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_subscription_inserted()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.account_lock(d.account_id) FROM (SELECT n.account_id FROM new_rows AS n GROUP BY 1 ORDER BY 1) AS d;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_subscription_inserted() IS 'Trigger: count a change of the subscriptions';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_subscription_deleted()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.account_lock(d.account_id) FROM (SELECT o.account_id FROM old_rows AS o GROUP BY 1 ORDER BY 1) AS d;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_subscription_deleted() IS 'Trigger: count a change of the subscriptions';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_subscription_updated()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.account_lock(d.account_id) FROM (SELECT n.account_id FROM (TABLE new_rows EXCEPT TABLE old_rows) AS n GROUP BY 1 ORDER BY 1) AS d;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_subscription_updated() IS 'Trigger: count a change of the subscriptions';
+
+-- ---- which trigger is where -----------------------------------------------
+
+-- The plugin gives each row that it changes another modseq: it fails the first
+-- condition, which costs less than to look at the guard for each row.
+CREATE OR REPLACE TRIGGER message_state_rule_update
+  BEFORE UPDATE ON pgbox.message_state
+  FOR EACH ROW
+  WHEN (NEW.modseq = OLD.modseq AND (NEW.flags <> OLD.flags OR NEW.keywords IS DISTINCT FROM OLD.keywords)
+        AND pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_state_update();
+COMMENT ON TRIGGER message_state_rule_update ON pgbox.message_state IS 'Plain UPDATE of flags and keywords keeps the rules';
+
+CREATE OR REPLACE TRIGGER message_state_rule_updated
+  AFTER UPDATE ON pgbox.message_state
+  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_state_updated();
+COMMENT ON TRIGGER message_state_rule_updated ON pgbox.message_state IS 'Plain UPDATE of flags and keywords keeps the rules';
+
+CREATE OR REPLACE TRIGGER message_rule_insert
+  BEFORE INSERT ON pgbox.message
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_message_insert();
+COMMENT ON TRIGGER message_rule_insert ON pgbox.message IS 'Plain INSERT of messages keeps the rules';
+
+CREATE OR REPLACE TRIGGER message_rule_inserted
+  AFTER INSERT ON pgbox.message
+  REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_message_inserted();
+COMMENT ON TRIGGER message_rule_inserted ON pgbox.message IS 'Plain INSERT of messages keeps the rules';
+
+CREATE OR REPLACE TRIGGER message_rule_delete
+  BEFORE DELETE ON pgbox.message
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_message_delete();
+COMMENT ON TRIGGER message_rule_delete ON pgbox.message IS 'Plain DELETE of messages keeps the rules';
+
+CREATE OR REPLACE TRIGGER message_rule_deleted
+  AFTER DELETE ON pgbox.message
+  REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_message_deleted();
+COMMENT ON TRIGGER message_rule_deleted ON pgbox.message IS 'Plain DELETE of messages keeps the rules';
+
+CREATE OR REPLACE TRIGGER mailbox_rule_update
+  BEFORE UPDATE ON pgbox.mailbox
+  FOR EACH ROW
+  WHEN (((NEW.deleted_at IS NULL) <> (OLD.deleted_at IS NULL)
+         OR (NEW.deleted_at IS NULL AND (NEW.name, NEW.special_use) IS DISTINCT FROM (OLD.name, OLD.special_use)))
+        AND pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_mailbox_update();
+COMMENT ON TRIGGER mailbox_rule_update ON pgbox.mailbox IS 'Plain UPDATE of mailboxes keeps the rules';
+
+CREATE OR REPLACE TRIGGER mailbox_rule_updated
+  AFTER UPDATE ON pgbox.mailbox
+  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_mailbox_updated();
+COMMENT ON TRIGGER mailbox_rule_updated ON pgbox.mailbox IS 'Plain UPDATE of mailboxes keeps the rules';
+
+CREATE OR REPLACE TRIGGER mailbox_rule_delete
+  BEFORE DELETE ON pgbox.mailbox
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_mailbox_delete();
+COMMENT ON TRIGGER mailbox_rule_delete ON pgbox.mailbox IS 'Plain DELETE of mailboxes keeps the rules';
+
+CREATE OR REPLACE TRIGGER mailbox_rule_deleted
+  AFTER DELETE ON pgbox.mailbox
+  REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_mailbox_deleted();
+COMMENT ON TRIGGER mailbox_rule_deleted ON pgbox.mailbox IS 'Plain DELETE of mailboxes keeps the rules';
+
+CREATE OR REPLACE TRIGGER subscription_rule
+  BEFORE INSERT OR UPDATE OR DELETE ON pgbox.subscription
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_subscription();
+COMMENT ON TRIGGER subscription_rule ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
+
+CREATE OR REPLACE TRIGGER subscription_rule_inserted
+  AFTER INSERT ON pgbox.subscription
+  REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_subscription_inserted();
+COMMENT ON TRIGGER subscription_rule_inserted ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
+
+CREATE OR REPLACE TRIGGER subscription_rule_updated
+  AFTER UPDATE ON pgbox.subscription
+  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_subscription_updated();
+COMMENT ON TRIGGER subscription_rule_updated ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
+
+CREATE OR REPLACE TRIGGER subscription_rule_deleted
+  AFTER DELETE ON pgbox.subscription
+  REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_subscription_deleted();
+COMMENT ON TRIGGER subscription_rule_deleted ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
+
+-- ---- what is refused -------------------------------------------------------
+--
+-- For rows where a foreign key cascades: a statement that touches none must pass.
+
+CREATE OR REPLACE TRIGGER message_state_refuse_update
+  BEFORE UPDATE OF mailbox_id, uid, modseq ON pgbox.message_state
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'UIDs and modseqs are not to be changed by hand',
+    'Change flags and keywords; the modseq follows.');
+COMMENT ON TRIGGER message_state_refuse_update ON pgbox.message_state IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER message_state_refuse_insert
+  BEFORE INSERT ON pgbox.message_state
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'the state of a message is not to be added by hand',
+    'INSERT the message; its state is there then, without flags.');
+COMMENT ON TRIGGER message_state_refuse_insert ON pgbox.message_state IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER message_state_refuse_delete
+  BEFORE DELETE ON pgbox.message_state
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'the state of a message is not to be deleted by hand',
+    'DELETE the message.');
+COMMENT ON TRIGGER message_state_refuse_delete ON pgbox.message_state IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER message_refuse_update
+  BEFORE UPDATE ON pgbox.message
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'a message is not to be changed by hand: it is immutable',
+    'INSERT a copy and DELETE the original.');
+COMMENT ON TRIGGER message_refuse_update ON pgbox.message IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER expunged_refuse_update
+  BEFORE UPDATE OF mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords ON pgbox.expunged
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'what a tombstone stands for is not to be changed by hand',
+    'expunged_at, reason and moved_to may be changed.');
+COMMENT ON TRIGGER expunged_refuse_update ON pgbox.expunged IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER expunged_refuse_insert
+  BEFORE INSERT ON pgbox.expunged
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'tombstones are not to be added by hand',
+    'DELETE the message.');
+COMMENT ON TRIGGER expunged_refuse_insert ON pgbox.expunged IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER expunged_refuse_delete
+  BEFORE DELETE ON pgbox.expunged
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'tombstones are not to be deleted by hand',
+    'pgbox.purge() frees the space of expunged messages; the tombstone stays.');
+COMMENT ON TRIGGER expunged_refuse_delete ON pgbox.expunged IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_refuse_update
+  BEFORE UPDATE OF mailbox_id, account_id, guid, uidvalidity, created_at ON pgbox.mailbox
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'the identity of a mailbox is not to be changed by hand',
+    'Call pgbox.mailbox_update() for GUID and UIDVALIDITY.');
+COMMENT ON TRIGGER mailbox_refuse_update ON pgbox.mailbox IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_refuse_insert
+  BEFORE INSERT ON pgbox.mailbox
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'mailboxes are not to be added by hand',
+    'Call pgbox.mailbox_create().');
+COMMENT ON TRIGGER mailbox_refuse_insert ON pgbox.mailbox IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_counter_refuse_write
+  BEFORE INSERT OR UPDATE ON pgbox.mailbox_counter
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'counters are not to be changed by hand',
+    'They follow from what is changed; pgbox.mailbox_repair() counts anew.');
+COMMENT ON TRIGGER mailbox_counter_refuse_write ON pgbox.mailbox_counter IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_counter_refuse_delete
+  BEFORE DELETE ON pgbox.mailbox_counter
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'counters are not to be deleted by hand',
+    'DELETE the mailbox.');
+COMMENT ON TRIGGER mailbox_counter_refuse_delete ON pgbox.mailbox_counter IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_keyword_refuse_write
+  BEFORE INSERT OR UPDATE ON pgbox.mailbox_keyword
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'names of keywords are not to be changed by hand: nodes know them by number',
+    'Call pgbox.keyword_use() for a new one.');
+COMMENT ON TRIGGER mailbox_keyword_refuse_write ON pgbox.mailbox_keyword IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_keyword_refuse_delete
+  BEFORE DELETE ON pgbox.mailbox_keyword
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'names of keywords are not to be deleted by hand: numbers are never reused',
+    'Take the number out of message_state.keywords.');
+COMMENT ON TRIGGER mailbox_keyword_refuse_delete ON pgbox.mailbox_keyword IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER account_refuse_update
+  BEFORE UPDATE OF account_id, last_uidvalidity, list_modseq, created_at ON pgbox.account
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'counters of an account are not to be changed by hand',
+    'They follow from what is changed.');
+COMMENT ON TRIGGER account_refuse_update ON pgbox.account IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER account_refuse_insert
+  BEFORE INSERT ON pgbox.account
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'accounts are not to be added by hand',
+    'Call pgbox.account_create().');
+COMMENT ON TRIGGER account_refuse_insert ON pgbox.account IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER content_refuse
+  BEFORE INSERT OR UPDATE OR DELETE ON pgbox.content
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'the content of messages is not to be changed by hand',
+    'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
+COMMENT ON TRIGGER content_refuse ON pgbox.content IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER body_refuse
+  BEFORE INSERT OR UPDATE OR DELETE ON pgbox.body
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'bodies are not to be changed by hand',
+    'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
+COMMENT ON TRIGGER body_refuse ON pgbox.body IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER body_chunk_refuse_write
+  BEFORE INSERT OR UPDATE ON pgbox.body_chunk
+  FOR EACH STATEMENT
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'bodies are not to be changed by hand',
+    'pgbox.body_chunk_put() adds, pgbox.purge() removes what nobody uses.');
+COMMENT ON TRIGGER body_chunk_refuse_write ON pgbox.body_chunk IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER body_chunk_refuse_delete
+  BEFORE DELETE ON pgbox.body_chunk
+  FOR EACH ROW
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  EXECUTE FUNCTION pgbox.rule_refuse(
+    'bodies are not to be changed by hand',
+    'pgbox.body_chunk_put() adds, pgbox.purge() removes what nobody uses.');
+COMMENT ON TRIGGER body_chunk_refuse_delete ON pgbox.body_chunk IS 'Not to be done by hand';
+
+-- TRUNCATE knows no rows: nobody could tell what is gone.
+
+CREATE OR REPLACE TRIGGER message_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.message
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('message is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER message_refuse_truncate ON pgbox.message IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER message_state_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.message_state
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('message_state is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER message_state_refuse_truncate ON pgbox.message_state IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER expunged_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.expunged
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('expunged is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER expunged_refuse_truncate ON pgbox.expunged IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.mailbox
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('mailbox is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER mailbox_refuse_truncate ON pgbox.mailbox IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_counter_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.mailbox_counter
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('mailbox_counter is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER mailbox_counter_refuse_truncate ON pgbox.mailbox_counter IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_keyword_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.mailbox_keyword
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('mailbox_keyword is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER mailbox_keyword_refuse_truncate ON pgbox.mailbox_keyword IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER mailbox_attribute_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.mailbox_attribute
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('mailbox_attribute is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER mailbox_attribute_refuse_truncate ON pgbox.mailbox_attribute IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER account_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.account
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('account is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER account_refuse_truncate ON pgbox.account IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER subscription_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.subscription
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('subscription is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER subscription_refuse_truncate ON pgbox.subscription IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER content_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.content
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('content is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER content_refuse_truncate ON pgbox.content IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER body_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.body
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('body is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER body_refuse_truncate ON pgbox.body IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER body_chunk_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.body_chunk
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('body_chunk is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER body_chunk_refuse_truncate ON pgbox.body_chunk IS 'Not to be done by hand';
+
+CREATE OR REPLACE TRIGGER store_refuse_truncate
+  BEFORE TRUNCATE ON pgbox.store
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION pgbox.rule_refuse('store is not to be truncated', 'DELETE the rows, if they may be deleted.');
+COMMENT ON TRIGGER store_refuse_truncate ON pgbox.store IS 'Not to be done by hand';
