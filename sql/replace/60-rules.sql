@@ -8,15 +8,20 @@
 -- one UPDATE; signals follow from that (50-signal.sql). What must not be changed
 -- is refused before anything is done.
 --
+-- The plans of the AFTER triggers are kept by a session, whether they were made
+-- for one row or for a million: they are written so that only indexes will do
+-- (LATERAL with LIMIT, ANY of an array).
+--
 -- The guard. Our functions keep the rules themselves, in bulk, so the triggers
 -- stay out of their way: each of our functions that writes has a setting of its
 -- own, vacuum_multixact_freeze_table_age = 1885823608 ("pgbx" in ASCII), which
 -- 90-grants.sql gives it and the triggers' WHEN looks at. PostgreSQL sets it when
 -- the function is entered and takes it back at its end, whatever happens: nothing
--- is left for later statements, and a pooler never sees it. Why that one: a
--- setting by a name of ours would need a superuser; this one does nothing
--- outside of VACUUM, which no function can run; and nobody has this value by
--- accident.
+-- is left for later statements, and a pooler never sees it. It counts together
+-- with the owner's role, as which those functions run: who isn't the owner gains
+-- nothing by setting it. Why that one: a setting by a name of ours would need a
+-- superuser; this one does nothing outside of VACUUM, which no function can run;
+-- and nobody has this value by accident.
 
 CREATE OR REPLACE FUNCTION pgbox.rule_refuse()
 RETURNS trigger
@@ -63,9 +68,9 @@ BEGIN
       RAISE EXCEPTION 'mailbox % has no keyword with the number %', NEW.mailbox_id, v_number
         USING ERRCODE = 'PB006', HINT = 'Take numbers from pgbox.keyword_use().';
     END IF;
-    IF (NEW.flags, NEW.keywords) IS NOT DISTINCT FROM (OLD.flags, OLD.keywords) THEN
-      RETURN NEW;
-    END IF;
+  END IF;
+  IF NEW.flags = OLD.flags AND NEW.keywords IS NOT DISTINCT FROM OLD.keywords THEN
+    RETURN NEW;
   END IF;
   SELECT c.highest_modseq + pgbox.modseq_step() INTO NEW.modseq
     FROM pgbox.mailbox_counter AS c
@@ -95,6 +100,7 @@ BEGIN
                   SELECT o.mailbox_id, 0, CASE WHEN o.flags & 8 = 0 THEN -1 ELSE 0 END FROM old_rows AS o) AS u
            GROUP BY u.mailbox_id) AS d
    WHERE c.mailbox_id = d.mailbox_id
+     AND c.mailbox_id = ANY (ARRAY(SELECT DISTINCT n.mailbox_id FROM new_rows AS n))
      AND (d.modseq > c.highest_modseq OR d.unseen <> 0);
   RETURN NULL;
 END
@@ -142,9 +148,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
-  SELECT n.mailbox_id, n.uid, c.highest_modseq + pgbox.modseq_step(), 0
+  SELECT n.mailbox_id, n.uid, c.modseq, 0
     FROM new_rows AS n
-    JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = n.mailbox_id;
+    JOIN (SELECT i.mailbox_id, i.highest_modseq + pgbox.modseq_step() AS modseq
+            FROM pgbox.mailbox_counter AS i
+           WHERE i.mailbox_id = ANY (ARRAY(SELECT DISTINCT n.mailbox_id FROM new_rows AS n))) AS c ON c.mailbox_id = n.mailbox_id;
   UPDATE pgbox.mailbox_counter AS c
      SET uid_next = GREATEST(c.uid_next, d.uid + 1),
          highest_modseq = c.highest_modseq + pgbox.modseq_step(),
@@ -153,9 +161,11 @@ BEGIN
          virtual_size = c.virtual_size + d.virtual_size
     FROM (SELECT n.mailbox_id, max(n.uid) AS uid, count(*) AS messages, sum(t.virtual_size) AS virtual_size
             FROM new_rows AS n
-            JOIN pgbox.content AS t ON t.content_id = n.content_id
+           CROSS JOIN LATERAL (SELECT i.virtual_size FROM pgbox.content AS i
+                                WHERE i.content_id = n.content_id LIMIT 1) AS t
            GROUP BY n.mailbox_id) AS d
-   WHERE c.mailbox_id = d.mailbox_id;
+   WHERE c.mailbox_id = d.mailbox_id
+     AND c.mailbox_id = ANY (ARRAY(SELECT DISTINCT n.mailbox_id FROM new_rows AS n));
   RETURN NULL;
 END
 $$;
@@ -204,10 +214,13 @@ BEGIN
     FROM (SELECT o.mailbox_id, max(e.modseq) AS modseq, count(*) AS messages,
                  count(*) FILTER (WHERE e.flags & 8 = 0) AS unseen, sum(t.virtual_size) AS virtual_size
             FROM old_rows AS o
-            JOIN pgbox.expunged AS e ON e.mailbox_id = o.mailbox_id AND e.uid = o.uid
-            JOIN pgbox.content AS t ON t.content_id = o.content_id
+           CROSS JOIN LATERAL (SELECT i.modseq, i.flags FROM pgbox.expunged AS i
+                                WHERE i.mailbox_id = o.mailbox_id AND i.uid = o.uid LIMIT 1) AS e
+           CROSS JOIN LATERAL (SELECT i.virtual_size FROM pgbox.content AS i
+                                WHERE i.content_id = o.content_id LIMIT 1) AS t
            GROUP BY o.mailbox_id) AS d
-   WHERE c.mailbox_id = d.mailbox_id;
+   WHERE c.mailbox_id = d.mailbox_id
+     AND c.mailbox_id = ANY (ARRAY(SELECT DISTINCT o.mailbox_id FROM old_rows AS o));
   RETURN NULL;
 END
 $$;
@@ -420,13 +433,12 @@ COMMENT ON FUNCTION pgbox.rule_subscription_updated() IS 'Trigger: count a chang
 
 -- ---- which trigger is where -----------------------------------------------
 
--- The plugin gives each row that it changes another modseq: it fails the first
--- condition, which costs less than to look at the guard for each row.
+-- No guard here: our functions give each row that they change another modseq. To
+-- see that costs less than to look at the guard for each row.
 CREATE OR REPLACE TRIGGER message_state_rule_update
   BEFORE UPDATE ON pgbox.message_state
   FOR EACH ROW
-  WHEN (NEW.modseq = OLD.modseq AND (NEW.flags <> OLD.flags OR NEW.keywords IS DISTINCT FROM OLD.keywords)
-        AND pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (NEW.modseq = OLD.modseq)
   EXECUTE FUNCTION pgbox.rule_state_update();
 COMMENT ON TRIGGER message_state_rule_update ON pgbox.message_state IS 'Plain UPDATE of flags and keywords keeps the rules';
 
@@ -434,14 +446,14 @@ CREATE OR REPLACE TRIGGER message_state_rule_updated
   AFTER UPDATE ON pgbox.message_state
   REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_state_updated();
 COMMENT ON TRIGGER message_state_rule_updated ON pgbox.message_state IS 'Plain UPDATE of flags and keywords keeps the rules';
 
 CREATE OR REPLACE TRIGGER message_rule_insert
   BEFORE INSERT ON pgbox.message
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_message_insert();
 COMMENT ON TRIGGER message_rule_insert ON pgbox.message IS 'Plain INSERT of messages keeps the rules';
 
@@ -449,14 +461,14 @@ CREATE OR REPLACE TRIGGER message_rule_inserted
   AFTER INSERT ON pgbox.message
   REFERENCING NEW TABLE AS new_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_message_inserted();
 COMMENT ON TRIGGER message_rule_inserted ON pgbox.message IS 'Plain INSERT of messages keeps the rules';
 
 CREATE OR REPLACE TRIGGER message_rule_delete
   BEFORE DELETE ON pgbox.message
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_message_delete();
 COMMENT ON TRIGGER message_rule_delete ON pgbox.message IS 'Plain DELETE of messages keeps the rules';
 
@@ -464,7 +476,7 @@ CREATE OR REPLACE TRIGGER message_rule_deleted
   AFTER DELETE ON pgbox.message
   REFERENCING OLD TABLE AS old_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_message_deleted();
 COMMENT ON TRIGGER message_rule_deleted ON pgbox.message IS 'Plain DELETE of messages keeps the rules';
 
@@ -473,7 +485,7 @@ CREATE OR REPLACE TRIGGER mailbox_rule_update
   FOR EACH ROW
   WHEN (((NEW.deleted_at IS NULL) <> (OLD.deleted_at IS NULL)
          OR (NEW.deleted_at IS NULL AND (NEW.name, NEW.special_use) IS DISTINCT FROM (OLD.name, OLD.special_use)))
-        AND pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+        AND (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner'))
   EXECUTE FUNCTION pgbox.rule_mailbox_update();
 COMMENT ON TRIGGER mailbox_rule_update ON pgbox.mailbox IS 'Plain UPDATE of mailboxes keeps the rules';
 
@@ -481,14 +493,14 @@ CREATE OR REPLACE TRIGGER mailbox_rule_updated
   AFTER UPDATE ON pgbox.mailbox
   REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_mailbox_updated();
 COMMENT ON TRIGGER mailbox_rule_updated ON pgbox.mailbox IS 'Plain UPDATE of mailboxes keeps the rules';
 
 CREATE OR REPLACE TRIGGER mailbox_rule_delete
   BEFORE DELETE ON pgbox.mailbox
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_mailbox_delete();
 COMMENT ON TRIGGER mailbox_rule_delete ON pgbox.mailbox IS 'Plain DELETE of mailboxes keeps the rules';
 
@@ -496,14 +508,14 @@ CREATE OR REPLACE TRIGGER mailbox_rule_deleted
   AFTER DELETE ON pgbox.mailbox
   REFERENCING OLD TABLE AS old_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_mailbox_deleted();
 COMMENT ON TRIGGER mailbox_rule_deleted ON pgbox.mailbox IS 'Plain DELETE of mailboxes keeps the rules';
 
 CREATE OR REPLACE TRIGGER subscription_rule
   BEFORE INSERT OR UPDATE OR DELETE ON pgbox.subscription
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_subscription();
 COMMENT ON TRIGGER subscription_rule ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
 
@@ -511,7 +523,7 @@ CREATE OR REPLACE TRIGGER subscription_rule_inserted
   AFTER INSERT ON pgbox.subscription
   REFERENCING NEW TABLE AS new_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_subscription_inserted();
 COMMENT ON TRIGGER subscription_rule_inserted ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
 
@@ -519,7 +531,7 @@ CREATE OR REPLACE TRIGGER subscription_rule_updated
   AFTER UPDATE ON pgbox.subscription
   REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_subscription_updated();
 COMMENT ON TRIGGER subscription_rule_updated ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
 
@@ -527,7 +539,7 @@ CREATE OR REPLACE TRIGGER subscription_rule_deleted
   AFTER DELETE ON pgbox.subscription
   REFERENCING OLD TABLE AS old_rows
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_subscription_deleted();
 COMMENT ON TRIGGER subscription_rule_deleted ON pgbox.subscription IS 'Plain DML on subscriptions keeps the rules';
 
@@ -538,7 +550,7 @@ COMMENT ON TRIGGER subscription_rule_deleted ON pgbox.subscription IS 'Plain DML
 CREATE OR REPLACE TRIGGER message_state_refuse_update
   BEFORE UPDATE OF mailbox_id, uid, modseq ON pgbox.message_state
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'UIDs and modseqs are not to be changed by hand',
     'Change flags and keywords; the modseq follows.');
@@ -547,7 +559,7 @@ COMMENT ON TRIGGER message_state_refuse_update ON pgbox.message_state IS 'Not to
 CREATE OR REPLACE TRIGGER message_state_refuse_insert
   BEFORE INSERT ON pgbox.message_state
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'the state of a message is not to be added by hand',
     'INSERT the message; its state is there then, without flags.');
@@ -556,7 +568,7 @@ COMMENT ON TRIGGER message_state_refuse_insert ON pgbox.message_state IS 'Not to
 CREATE OR REPLACE TRIGGER message_state_refuse_delete
   BEFORE DELETE ON pgbox.message_state
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'the state of a message is not to be deleted by hand',
     'DELETE the message.');
@@ -565,7 +577,7 @@ COMMENT ON TRIGGER message_state_refuse_delete ON pgbox.message_state IS 'Not to
 CREATE OR REPLACE TRIGGER message_refuse_update
   BEFORE UPDATE ON pgbox.message
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'a message is not to be changed by hand: it is immutable',
     'INSERT a copy and DELETE the original.');
@@ -574,7 +586,7 @@ COMMENT ON TRIGGER message_refuse_update ON pgbox.message IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER expunged_refuse_update
   BEFORE UPDATE OF mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords ON pgbox.expunged
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'what a tombstone stands for is not to be changed by hand',
     'expunged_at, reason and moved_to may be changed.');
@@ -583,7 +595,7 @@ COMMENT ON TRIGGER expunged_refuse_update ON pgbox.expunged IS 'Not to be done b
 CREATE OR REPLACE TRIGGER expunged_refuse_insert
   BEFORE INSERT ON pgbox.expunged
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'tombstones are not to be added by hand',
     'DELETE the message.');
@@ -592,7 +604,7 @@ COMMENT ON TRIGGER expunged_refuse_insert ON pgbox.expunged IS 'Not to be done b
 CREATE OR REPLACE TRIGGER expunged_refuse_delete
   BEFORE DELETE ON pgbox.expunged
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'tombstones are not to be deleted by hand',
     'pgbox.purge() frees the space of expunged messages; the tombstone stays.');
@@ -601,7 +613,7 @@ COMMENT ON TRIGGER expunged_refuse_delete ON pgbox.expunged IS 'Not to be done b
 CREATE OR REPLACE TRIGGER mailbox_refuse_update
   BEFORE UPDATE OF mailbox_id, account_id, guid, uidvalidity, created_at ON pgbox.mailbox
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'the identity of a mailbox is not to be changed by hand',
     'Call pgbox.mailbox_update() for GUID and UIDVALIDITY.');
@@ -610,7 +622,7 @@ COMMENT ON TRIGGER mailbox_refuse_update ON pgbox.mailbox IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER mailbox_refuse_insert
   BEFORE INSERT ON pgbox.mailbox
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'mailboxes are not to be added by hand',
     'Call pgbox.mailbox_create().');
@@ -619,7 +631,7 @@ COMMENT ON TRIGGER mailbox_refuse_insert ON pgbox.mailbox IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.mailbox_counter
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'counters are not to be changed by hand',
     'They follow from what is changed; pgbox.mailbox_repair() counts anew.');
@@ -628,7 +640,7 @@ COMMENT ON TRIGGER mailbox_counter_refuse_write ON pgbox.mailbox_counter IS 'Not
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_delete
   BEFORE DELETE ON pgbox.mailbox_counter
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'counters are not to be deleted by hand',
     'DELETE the mailbox.');
@@ -637,7 +649,7 @@ COMMENT ON TRIGGER mailbox_counter_refuse_delete ON pgbox.mailbox_counter IS 'No
 CREATE OR REPLACE TRIGGER mailbox_keyword_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.mailbox_keyword
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'names of keywords are not to be changed by hand: nodes know them by number',
     'Call pgbox.keyword_use() for a new one.');
@@ -646,7 +658,7 @@ COMMENT ON TRIGGER mailbox_keyword_refuse_write ON pgbox.mailbox_keyword IS 'Not
 CREATE OR REPLACE TRIGGER mailbox_keyword_refuse_delete
   BEFORE DELETE ON pgbox.mailbox_keyword
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'names of keywords are not to be deleted by hand: numbers are never reused',
     'Take the number out of message_state.keywords.');
@@ -655,7 +667,7 @@ COMMENT ON TRIGGER mailbox_keyword_refuse_delete ON pgbox.mailbox_keyword IS 'No
 CREATE OR REPLACE TRIGGER account_refuse_update
   BEFORE UPDATE OF account_id, last_uidvalidity, list_modseq, created_at ON pgbox.account
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'counters of an account are not to be changed by hand',
     'They follow from what is changed.');
@@ -664,7 +676,7 @@ COMMENT ON TRIGGER account_refuse_update ON pgbox.account IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER account_refuse_insert
   BEFORE INSERT ON pgbox.account
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'accounts are not to be added by hand',
     'Call pgbox.account_create().');
@@ -673,7 +685,7 @@ COMMENT ON TRIGGER account_refuse_insert ON pgbox.account IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER content_refuse
   BEFORE INSERT OR UPDATE OR DELETE ON pgbox.content
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'the content of messages is not to be changed by hand',
     'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
@@ -682,7 +694,7 @@ COMMENT ON TRIGGER content_refuse ON pgbox.content IS 'Not to be done by hand';
 CREATE OR REPLACE TRIGGER body_refuse
   BEFORE INSERT OR UPDATE OR DELETE ON pgbox.body
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'bodies are not to be changed by hand',
     'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
@@ -691,7 +703,7 @@ COMMENT ON TRIGGER body_refuse ON pgbox.body IS 'Not to be done by hand';
 CREATE OR REPLACE TRIGGER body_chunk_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.body_chunk
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'bodies are not to be changed by hand',
     'pgbox.body_chunk_put() adds, pgbox.purge() removes what nobody uses.');
@@ -700,7 +712,7 @@ COMMENT ON TRIGGER body_chunk_refuse_write ON pgbox.body_chunk IS 'Not to be don
 CREATE OR REPLACE TRIGGER body_chunk_refuse_delete
   BEFORE DELETE ON pgbox.body_chunk
   FOR EACH ROW
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608')
+  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'bodies are not to be changed by hand',
     'pgbox.body_chunk_put() adds, pgbox.purge() removes what nobody uses.');

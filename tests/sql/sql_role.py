@@ -9,7 +9,51 @@ TABLES = ("account", "mailbox", "mailbox_counter", "mailbox_keyword", "body", "b
 DENIED = "42501"
 ADMINISTRATION = ("account_create('x')", "account_set_password('x', 'y')", "password_hash('x')",
                   "message_bury(1, '{}', 1, '', NULL)", "mailbox_lock(1)", "account_lock(1)", "body_put('', 1, '')",
-                  "keyword_numbers(1, '{}')", "uidvalidity_next(1)", "tombstone_prune(now())")
+                  "keyword_numbers(1, '{}')", "uidvalidity_next(1)", "tombstone_prune(now())", "mailbox_repair(1)", "account_repair(1)",
+                  "mailbox_recount(1, true)", "mailbox_fill_gap(1, 1, 'x')", "keyword_use(1, 'x')")
+# what an administrator may do, and nobody else but the owner
+ADMIN_MAY = (
+    "UPDATE pgbox.message_state SET flags = flags | 8, keywords = pgbox.keyword_use(mailbox_id, 'k') WHERE mailbox_id = %(inbox)d",
+    "DELETE FROM pgbox.message WHERE mailbox_id = %(inbox)d AND uid = 1",
+    "INSERT INTO pgbox.message (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)"
+    " SELECT mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order FROM pgbox.message"
+    " WHERE mailbox_id = %(inbox)d RETURNING uid",
+    "UPDATE pgbox.mailbox SET name = 'y', special_use = '\\Sent' WHERE mailbox_id = %(box)d",
+    "UPDATE pgbox.mailbox SET deleted_at = now() WHERE mailbox_id = %(box)d",
+    "UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %(box)d",
+    "DELETE FROM pgbox.mailbox WHERE mailbox_id = %(box)d",
+    "INSERT INTO pgbox.subscription VALUES (%(account)d, 'x')", "DELETE FROM pgbox.subscription WHERE account_id = %(account)d",
+    "INSERT INTO pgbox.mailbox_attribute VALUES (%(inbox)d, true, 'comment', 'x')",
+    "DELETE FROM pgbox.mailbox_attribute WHERE mailbox_id = %(inbox)d",
+    "UPDATE pgbox.account SET enabled = false WHERE account_id = %(account)d",
+    "UPDATE pgbox.account SET password_hash = '{PLAIN}x' WHERE account_id = %(account)d",
+    "UPDATE pgbox.store SET retention = '14 days'",
+    "UPDATE pgbox.expunged SET reason = 'spam' WHERE mailbox_id = %(inbox)d",
+    "SELECT pgbox.account_create('by-admin-%(account)d', 'x')", "SELECT pgbox.account_set_password('by-admin-%(account)d', NULL)",
+    "SELECT pgbox.mailbox_lock(%(inbox)d)", "SELECT pgbox.account_lock(%(account)d)", "SELECT pgbox.mailbox_repair(%(inbox)d)",
+    "SELECT pgbox.account_repair(%(account)d)", "SELECT pgbox.mailbox_create(%(account)d, 'new', true, NULL, NULL, NULL)",
+    "SELECT pgbox.mailbox_rename(%(account)d, 'new', 'newer')", "SELECT modseq FROM pgbox.message_expunge(%(inbox)d, '{2}', 'x')",
+    "SELECT bodies FROM pgbox.purge()", "SELECT count(*) FROM pgbox.invariant_violations", "SELECT count(header) FROM pgbox.content",
+    "SELECT count(head) FROM pgbox.body", "SELECT username FROM pgbox.dovecot_userdb")
+ADMIN_MAY_NOT = (
+    "SELECT password_hash FROM pgbox.account", "SELECT password FROM pgbox.dovecot_passdb", "SELECT a.* FROM pgbox.account AS a",
+    "UPDATE pgbox.account SET enabled = true WHERE password_hash IS NULL",
+    "UPDATE pgbox.account SET password_hash = password_hash || 'x'", "UPDATE pgbox.account SET password_hash = '' RETURNING password_hash",
+    "UPDATE pgbox.account SET name = 'x'", "UPDATE pgbox.account SET list_modseq = 1", "DELETE FROM pgbox.account",
+    "UPDATE pgbox.message_state SET modseq = 1", "UPDATE pgbox.message_state SET uid = 1", "DELETE FROM pgbox.message_state",
+    "INSERT INTO pgbox.message_state VALUES (1, 1, 1)", "UPDATE pgbox.message SET uid = 1", "UPDATE pgbox.message SET guid = NULL",
+    "INSERT INTO pgbox.message (mailbox_id, uid, content_id) VALUES (1, 1, 1)", "UPDATE pgbox.mailbox SET guid = NULL",
+    "INSERT INTO pgbox.mailbox (account_id, name) VALUES (1, 'x')", "UPDATE pgbox.mailbox_counter SET unseen = 0",
+    "DELETE FROM pgbox.mailbox_counter", "DELETE FROM pgbox.expunged", "UPDATE pgbox.expunged SET content_id = NULL",
+    "DELETE FROM pgbox.content", "UPDATE pgbox.content SET header = ''", "DELETE FROM pgbox.body", "UPDATE pgbox.body SET head = ''",
+    "DELETE FROM pgbox.mailbox_keyword", "INSERT INTO pgbox.mailbox_keyword VALUES (1, 1, 'x')", "UPDATE pgbox.store SET epoch = 2",
+    "DELETE FROM pgbox.store", "SELECT 1 FROM pgbox.commit_token", "DELETE FROM pgbox.schema_version",
+    "TRUNCATE pgbox.message CASCADE", "TRUNCATE pgbox.subscription", "DROP TABLE pgbox.subscription",
+    "ALTER TABLE pgbox.message DISABLE TRIGGER message_rule_delete", "DROP TRIGGER message_rule_delete ON pgbox.message",
+    "CREATE TABLE pgbox.x (y integer)", "SET session_replication_role = replica", "SET ROLE pgbox_owner", "SET ROLE pgbox_dovecot",
+    "CREATE ROLE more", "ALTER ROLE pgbox_dovecot PASSWORD 'x'", "GRANT pgbox_owner TO CURRENT_USER",
+    "SELECT pgbox.message_bury(1, '{}', 1, '', NULL)", "SELECT pgbox.mailbox_recount(1, true)", "SELECT pgbox.uidvalidity_next(1)",
+    "SELECT rolpassword FROM pg_authid")
 
 
 def reader(store):
@@ -84,6 +128,52 @@ def test_reader(store):
             refused(DENIED, session.sql, call)
     finally:
         session.close()
+
+
+@with_store
+def test_admin(store):
+    """By plain DML what triggers guard, by functions the rest; no passwords, no roles."""
+    store.admin.sql("DO $$ BEGIN CREATE ROLE helper LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+                    " GRANT pgbox_admin TO helper")
+    _, account, inbox = store.account()
+    box = store.create(account, "x")
+    for _ in range(3):
+        store.save(inbox)
+    session = Session(store.cluster, "helper")
+    try:
+        for sql in ADMIN_MAY:
+            try:
+                session.sql(sql % {"account": account, "inbox": inbox, "box": box})
+            except Exception as error:
+                raise AssertionError("%s: %s" % (sql, error)) from error
+        for sql in ADMIN_MAY_NOT:
+            try:
+                refused(DENIED, session.sql, sql)
+            except AssertionError as error:
+                raise AssertionError("%s: %s" % (sql, error)) from error
+        # deliberately set, the guard's setting lets nobody write what he may not
+        session.sql("SET vacuum_multixact_freeze_table_age = 1885823608")
+        refused(DENIED, session.sql, "UPDATE pgbox.mailbox_counter SET unseen = 0")
+    finally:
+        session.close()
+    eq(store.admin.value("SELECT DISTINCT reason FROM pgbox.expunged WHERE mailbox_id = %d AND uid = 1" % inbox), "spam")
+
+
+@with_store
+def test_guard_set_by_hand(store):
+    """By a member of pgbox_admin: it does him no good."""
+    inbox = store.account()[2]
+    store.save(inbox)
+    store.admin.sql("DO $$ BEGIN CREATE ROLE helper LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+                    " GRANT pgbox_admin TO helper")
+    session = Session(store.cluster, "helper")
+    try:
+        session.sql("SET vacuum_multixact_freeze_table_age = 1885823608")
+        session.sql("UPDATE pgbox.message_state SET flags = 8 WHERE mailbox_id = %d" % inbox)
+        session.sql("DELETE FROM pgbox.message WHERE mailbox_id = %d" % inbox)
+    finally:
+        session.close()
+    eq(store.counters(inbox)[2:4], (0, 0))
 
 
 @with_store

@@ -96,9 +96,9 @@ class Store:
         self._others.append(Session(self.cluster, role))
         return self._others[-1]
 
-    def wait_blocked(self, session):
+    def wait_blocked(self, session, observer=None):
         """Wait until the session waits for a lock."""
-        proc.wait_for(lambda: self.admin.value(
+        proc.wait_for(lambda: (observer or self.admin).value(
             "SELECT count(*) FROM pg_stat_activity WHERE pid = %d"
             " AND wait_event_type = 'Lock'" % session.pid) == "1", 20, "a lock to be waited for")
 
