@@ -313,9 +313,12 @@ BEGIN
       PERFORM pgbox.mailbox_add_parents(v_box.account_id, v_box.name);
     END IF;
   END LOOP;
-  PERFORM pgbox.mailbox_recount(n.mailbox_id, true)
+  -- a purge may have removed messages, and tombstones
+  PERFORM pgbox.mailbox_recount(n.mailbox_id, pgbox.mailbox_recount(n.mailbox_id, false)
+                                              OR o.deleted_at < clock_timestamp() - t.retention)
      FROM new_rows AS n
      JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+    CROSS JOIN pgbox.store AS t
     WHERE n.deleted_at IS NULL AND o.deleted_at IS NOT NULL;
   RETURN NULL;
 EXCEPTION

@@ -203,7 +203,7 @@ COMMENT ON COLUMN pgbox.invariant_violations.problem IS 'What is wrong with it, 
 COMMENT ON COLUMN pgbox.invariant_violations.remedy IS 'What to do';
 
 -- The caller has locked the mailbox.
-CREATE OR REPLACE FUNCTION pgbox.mailbox_recount(p_mailbox bigint, p_restored boolean)
+CREATE OR REPLACE FUNCTION pgbox.mailbox_recount(p_mailbox bigint, p_anew boolean)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -222,22 +222,22 @@ BEGIN
     SELECT r.messages, r.unseen, r.virtual_size,
            GREATEST(c.uid_next, r.uid + 1, b.uid + 1) AS uid_next,
            GREATEST(c.highest_modseq, (r.modseq + 65535) / 65536 * 65536, (b.modseq + 65535) / 65536 * 65536)
-           + CASE WHEN p_restored THEN pgbox.modseq_step() ELSE 0 END AS modseq
+           + CASE WHEN p_anew THEN pgbox.modseq_step() ELSE 0 END AS modseq
       FROM counted AS r
      CROSS JOIN buried AS b
       JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = p_mailbox)
   UPDATE pgbox.mailbox_counter AS c
      SET messages = w.messages, unseen = w.unseen, virtual_size = w.virtual_size,
          uid_next = w.uid_next, highest_modseq = w.modseq,
-         pruned_modseq = CASE WHEN p_restored THEN w.modseq ELSE c.pruned_modseq END
+         pruned_modseq = CASE WHEN p_anew THEN w.modseq ELSE c.pruned_modseq END
     FROM wanted AS w
    WHERE c.mailbox_id = p_mailbox
-     AND (p_restored OR (c.messages, c.unseen, c.virtual_size, c.uid_next, c.highest_modseq)
+     AND (p_anew OR (c.messages, c.unseen, c.virtual_size, c.uid_next, c.highest_modseq)
                         IS DISTINCT FROM (w.messages, w.unseen, w.virtual_size, w.uid_next, w.modseq));
   RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION pgbox.mailbox_recount(bigint, boolean) IS 'Make the counters of a locked mailbox equal its rows; returns whether they didn''t. p_restored: rows may have been purged, so nodes are to read the mailbox anew';
+COMMENT ON FUNCTION pgbox.mailbox_recount(bigint, boolean) IS 'Make the counters of a locked mailbox equal its rows; returns whether they didn''t. p_anew: nodes may have seen what the rows don''t tell, so they are to read the mailbox anew';
 
 CREATE OR REPLACE FUNCTION pgbox.mailbox_repair(p_mailbox bigint)
 RETURNS boolean
@@ -249,6 +249,7 @@ DECLARE
   v_modseq bigint;
   v_rows bigint;
   v_changed bigint := 0;
+  v_anew boolean;
   v_message record;
 BEGIN
   SELECT m.account_id INTO v_account FROM pgbox.mailbox AS m WHERE m.mailbox_id = p_mailbox;
@@ -269,16 +270,27 @@ BEGIN
   ON CONFLICT ON CONSTRAINT mailbox_counter_pkey DO NOTHING;
   GET DIAGNOSTICS v_rows = ROW_COUNT;
   v_changed := v_changed + v_rows;
-  PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox FOR NO KEY UPDATE;
-  -- above whatever was given out, so that all nodes hear of what changes here
+  -- what was given out before can't be told then
+  v_anew := v_changed > 0;
+  SELECT c.highest_modseq INTO v_modseq
+    FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox FOR NO KEY UPDATE;
   IF pgbox.mailbox_recount(p_mailbox, false) THEN
     v_changed := v_changed + 1;
   END IF;
-  SELECT c.highest_modseq + pgbox.modseq_step() INTO v_modseq FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox;
+  -- all that changes here is above it, so that nodes hear of it
+  SELECT v_anew OR c.highest_modseq > v_modseq, c.highest_modseq + pgbox.modseq_step() INTO v_anew, v_modseq
+    FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox;
 
-  DELETE FROM pgbox.message_state AS s
-   WHERE s.mailbox_id = p_mailbox
-     AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = s.mailbox_id AND g.uid = s.uid);
+  -- nodes have it for a message: a tombstone tells them that there is none
+  WITH lost AS (
+    DELETE FROM pgbox.message_state AS s
+     WHERE s.mailbox_id = p_mailbox
+       AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = s.mailbox_id AND g.uid = s.uid)
+    RETURNING s.uid, s.flags, s.keywords)
+  INSERT INTO pgbox.expunged AS e (mailbox_id, uid, modseq, guid, received_at, saved_at, flags, keywords, reason)
+  SELECT p_mailbox, l.uid, v_modseq, gen_random_uuid(), now(), now(), l.flags, l.keywords, 'repair: the message was lost'
+    FROM lost AS l
+  ON CONFLICT ON CONSTRAINT expunged_pkey DO UPDATE SET modseq = EXCLUDED.modseq;
   GET DIAGNOSTICS v_rows = ROW_COUNT;
   v_changed := v_changed + v_rows;
   INSERT INTO pgbox.message_state (mailbox_id, uid, modseq)
@@ -332,13 +344,13 @@ BEGIN
     SELECT s.mailbox_id, v_message.new_uid, v_modseq, s.flags, s.keywords
       FROM pgbox.message_state AS s WHERE s.mailbox_id = p_mailbox AND s.uid = v_message.uid;
     DELETE FROM pgbox.message AS g WHERE g.mailbox_id = p_mailbox AND g.uid = v_message.uid;
+    UPDATE pgbox.expunged AS e SET modseq = v_modseq WHERE e.mailbox_id = p_mailbox AND e.uid = v_message.uid;
     v_changed := v_changed + 1;
   END LOOP;
   IF v_changed = 0 THEN
     RETURN false;
   END IF;
-  -- nodes may have seen what was wrong: they are to read the mailbox anew
-  PERFORM pgbox.mailbox_recount(p_mailbox, true);
+  PERFORM pgbox.mailbox_recount(p_mailbox, v_anew);
   RETURN true;
 END
 $$;

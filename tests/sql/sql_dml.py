@@ -26,6 +26,11 @@ def list_modseq(store, account):
     return int(store.admin.value("SELECT list_modseq FROM pgbox.account WHERE account_id = %d" % account))
 
 
+def pruned(store, mailbox):
+    """Caches that know less are rebuilt."""
+    return store.admin.value("SELECT pruned_modseq FROM pgbox.mailbox_counter WHERE mailbox_id = %d" % mailbox)
+
+
 def filled(store, count=3):
     """An account with messages in INBOX; (account, mailbox)"""
     _, account, inbox = store.account()
@@ -291,12 +296,12 @@ def test_delete_and_restore_mailboxes(store):
     store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = now() WHERE account_id = %d AND name IN ('a', 'lone')" % account)
     eq((store.names(account), list_modseq(store, account)), (["INBOX", "[a]", "a/b"], before + 1))
     refused("PB002", store.save, box)
-    # restored: the node gives way, and nodes read it anew
+    # restored as it was: the node gives way
     level = store.modseq(box)
     store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % box)
     eq(store.names(account), ["INBOX", "a", "a/b"])
-    eq((store.uids(box), store.modseq(box)), ([1, 2, 3], level + STEP))
-    eq(store.admin.value("SELECT pruned_modseq = highest_modseq FROM pgbox.mailbox_counter WHERE mailbox_id = %d" % box), "t")
+    eq((store.uids(box), store.modseq(box)), ([1, 2, 3], level))
+    eq(pruned(store, box), "0")
     # DELETE marks as deleted; a whole subtree leaves no node
     store.admin.sql("DELETE FROM pgbox.mailbox WHERE account_id = %d AND (name = 'a' OR starts_with(name, 'a/'))" % account)
     eq(store.names(account), ["INBOX"])
@@ -306,6 +311,11 @@ def test_delete_and_restore_mailboxes(store):
                 "DELETE FROM pgbox.message_state WHERE mailbox_id = %d AND uid = 1" % (box, box))
     store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = NULL, name = 'back/again' WHERE mailbox_id = %d" % box)
     eq((store.names(account), store.counters(box)[2:4]), (["INBOX", "[back]", "back/again"], (2, 2)))
+    eq(pruned(store, box), str(store.modseq(box)), "nodes read it anew")
+    # deleted for longer than retention: tombstones may be gone
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = now() - '15 days'::interval WHERE mailbox_id = %d" % box)
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % box)
+    eq((pruned(store, box), store.modseq(box)), (str(level + 2 * STEP), level + 2 * STEP))
     # INBOX
     store.admin.sql("DELETE FROM pgbox.mailbox WHERE mailbox_id = %d" % inbox)
     eq(store.names(account), ["INBOX", "[back]", "back/again"])
