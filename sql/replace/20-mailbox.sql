@@ -297,6 +297,25 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_lock(bigint) IS 'Begin a change of a mailbox''s messages: lock its counters until COMMIT and return them';
 
+CREATE OR REPLACE FUNCTION pgbox.mailbox_lock_many(p_mailboxes bigint[])
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_count integer;
+BEGIN
+  PERFORM 1
+     FROM pgbox.mailbox_counter AS c
+    WHERE c.mailbox_id = ANY (p_mailboxes)
+    ORDER BY c.mailbox_id
+      FOR NO KEY UPDATE;
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  RETURN v_count;
+END
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_lock_many(bigint[]) IS 'Lock the counters of mailboxes in the right order, until COMMIT, before plain DML on many of them; deleted ones too. Returns how many there are';
+
 CREATE OR REPLACE FUNCTION pgbox.mailbox_update(
   p_account bigint, p_mailbox bigint, p_uidvalidity bigint, p_guid uuid,
   p_min_uid_next bigint, p_min_first_recent_uid bigint, p_min_modseq bigint)

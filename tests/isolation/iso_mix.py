@@ -21,13 +21,21 @@ NAMES = ("a", "b", "a/x", "b/x", "c")
 # What a client may hear: gone, exists already, a message is gone, a mailbox
 # can't move below itself; 40001 is for the plugin, which sends the body again.
 FAIR = {"done", "PB002", "PB003", "PB004", "PB006", "40001"}
+# An administrator's statement can't lock in order: beside it, a deadlock is fair,
+# but not beside one who locks first.
+FAIR_LOCKED = FAIR | {"PB007"}
+FAIR_PLAIN = FAIR_LOCKED | {"40P01"}
+ADMINISTRATORS = 2
 
 
 class Mix:
     """What the sessions share, and what came of their changes."""
 
-    def __init__(self, store):
+    def __init__(self, store, administrators=0, plain=None):
         self.store = store
+        self.administrators = administrators
+        self.plain = plain
+        self.fair = FAIR if not administrators else FAIR_PLAIN if plain is PLAIN else FAIR_LOCKED
         _, self.account, self.inbox = store.account()
         self.boxes = {}
         self.bodies = [uuid.uuid4().bytes * 8 for _ in range(6)]
@@ -56,16 +64,22 @@ class Mix:
             if error:
                 self.wrong.append(error)
 
-    def write(self, session, seed):
+    def administrate(self, session, seed):
+        """The thread of an administrator."""
+        self.write(session, seed, self.plain)
+
+    def write(self, session, seed, changes=None):
         """The thread of a session that writes."""
         dice = random.Random(seed)
+        changes = changes or CHANGES
         while time.monotonic() < self._end and not self.wrong:
-            kind = dice.choice(list(CHANGES))
-            sql = CHANGES[kind](self, dice)
+            kind = dice.choice(list(changes))
+            sql = changes[kind](self, dice)
             try:
                 rows = session.sql(sql)
             except SqlError as error:
-                fair = error.state in FAIR
+                session.sql("ROLLBACK")
+                fair = error.state in self.fair
                 self.note(kind, error.state, None if fair else "%s: %s\n%s" % (kind, error.state, sql))
                 continue
             self.note(kind, "done")
@@ -86,9 +100,10 @@ class Mix:
     def run(self):
         """All threads, to their end."""
         threads = []
-        for number in range(WRITERS + NODES):
-            work = self.write if number < WRITERS else self.follow
-            thread = threading.Thread(target=self._guarded, args=(work, self.store.session(), SEED + number))
+        for number in range(WRITERS + NODES + self.administrators):
+            work = self.write if number < WRITERS else self.follow if number < WRITERS + NODES else self.administrate
+            session = self.store.session("postgres" if number >= WRITERS + NODES else "pgbox_dovecot")
+            thread = threading.Thread(target=self._guarded, args=(work, session, SEED + number))
             thread.start()
             threads.append(thread)
         for thread in threads:
@@ -186,20 +201,54 @@ CHANGES = {
 }
 
 
-def run_mix(store):
+OF_ALL = "mailbox_id IN (SELECT m.mailbox_id FROM pgbox.mailbox AS m WHERE m.account_id = %d)"
+PLAIN = {
+    "plain flags": lambda mix, dice: "UPDATE pgbox.message_state SET flags = flags # %d WHERE %s AND random() < 0.3" % (
+        dice.randrange(1, 32), OF_ALL % mix.account),
+    "plain keywords": lambda mix, dice:
+        "UPDATE pgbox.message_state SET keywords = pgbox.keyword_use(mailbox_id, 'k%d') WHERE mailbox_id = %d AND random() < 0.3" % (
+            dice.randrange(9), mix.some(dice)),
+    "plain expunge": lambda mix, dice: "DELETE FROM pgbox.message WHERE %s AND random() < 0.05" % (OF_ALL % mix.account),
+    "plain copy": lambda mix, dice:
+        "INSERT INTO pgbox.message (mailbox_id, content_id, guid, received_at) SELECT %d, content_id, guid, received_at"
+        " FROM pgbox.message WHERE mailbox_id = %d ORDER BY random() LIMIT 3" % (mix.some(dice), mix.some(dice)),
+    "plain rename": lambda mix, dice:
+        "UPDATE pgbox.mailbox SET name = %s WHERE account_id = %d AND name = %s AND deleted_at IS NULL" % (
+            quote(dice.choice(NAMES)), mix.account, quote(dice.choice(NAMES + ("INBOX",)))),
+    "plain delete": lambda mix, dice: "DELETE FROM pgbox.mailbox WHERE mailbox_id = %d" % mix.some(dice),
+    "plain restore": lambda mix, dice: "UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % mix.some(dice),
+    "plain subscribe": lambda mix, dice: dice.choice((
+        "INSERT INTO pgbox.subscription VALUES (%d, %s) ON CONFLICT DO NOTHING",
+        "DELETE FROM pgbox.subscription WHERE account_id = %d AND name = %s")) % (mix.account, quote(dice.choice(NAMES))),
+    "plain, several": lambda mix, dice: "BEGIN; %s; %s; %s" % (
+        PLAIN["plain flags"](mix, dice), PLAIN["plain copy"](mix, dice), dice.choice(("COMMIT", "ROLLBACK"))),
+}
+
+
+def locked(change):
+    """The same change by somebody who locks everything first, in order."""
+    def lock(mix, dice):
+        return ("BEGIN; SELECT pgbox.account_lock(%d); SELECT pgbox.mailbox_lock_many(ARRAY("
+                "SELECT m.mailbox_id FROM pgbox.mailbox AS m WHERE m.account_id = %d)); %s; COMMIT" % (
+                    mix.account, mix.account, change(mix, dice)))
+    return lock
+
+
+LOCKED = {kind: locked(change) for kind, change in PLAIN.items() if kind != "plain, several"}
+
+
+def run_mix(store, administrators=0, plain=None):
     """The mix, and what must be true afterwards."""
-    mix = Mix(store)
+    mix = Mix(store, administrators, plain)
     store.admin.sql("UPDATE pgbox.store SET retention = '0'")
     try:
         mix.run()
         eq(mix.wrong, [], "PGBOX_TEST_SEED=%d, outcomes %r" % (SEED, sorted(mix.outcome.items())))
-        for kind in CHANGES:
+        for kind in list(CHANGES) + list(plain or {}):
             true(mix.outcome[kind, "done"] > 0, "no %s was done: %r" % (kind, sorted(mix.outcome.items())))
         eq(store.admin.sql("SELECT problem FROM iso.problems"), [], "pgbox-schema verify, and orphans")
         # all is deleted: no body may be left over
-        for mailbox in list(mix.boxes):
-            store.admin.sql("SELECT pgbox.mailbox_delete(%d, m.mailbox_id) FROM pgbox.mailbox AS m WHERE m.mailbox_id = %d"
-                            " AND m.deleted_at IS NULL" % (mix.account, mailbox))
+        store.admin.sql("DELETE FROM pgbox.mailbox WHERE account_id = %d" % mix.account)
         store.purge()
     finally:
         store.admin.sql("UPDATE pgbox.store SET retention = '14 days'")
@@ -208,6 +257,11 @@ def run_mix(store):
     print("# %d changes were done, %d refused, PGBOX_TEST_SEED=%d" % (
         sum(count for (_, state), count in mix.outcome.items() if state == "done"),
         sum(count for (_, state), count in mix.outcome.items() if state != "done"), SEED))
+    if administrators:
+        deadlocks = {kind: count for (kind, state), count in mix.outcome.items() if state == "40P01"}
+        print("# beside %d of the plugin and %d of an administrator, ended by deadlocks: %r" % (
+            sum(count for (kind, state), count in mix.outcome.items() if state == "done" and kind in CHANGES),
+            sum(count for (kind, state), count in mix.outcome.items() if state == "done" and kind in PLAIN), deadlocks))
 
 
 @timeout(SECONDS + 60)
@@ -216,5 +270,25 @@ def test_all_changes_at_once(lab):
     load_helpers(lab.cluster)
     try:
         with_store(run_mix)(lab)
+    finally:
+        drop_helpers(lab.cluster)
+
+
+@timeout(SECONDS + 60)
+def test_all_changes_beside_plain_dml(lab):
+    """An administrator's statements over all mailboxes: nodes miss nothing, rows and counters agree."""
+    load_helpers(lab.cluster)
+    try:
+        with_store(lambda store: run_mix(store, ADMINISTRATORS, PLAIN))(lab)
+    finally:
+        drop_helpers(lab.cluster)
+
+
+@timeout(SECONDS + 60)
+def test_all_changes_beside_locked_plain_dml(lab):
+    """An administrator who locks first: no deadlock."""
+    load_helpers(lab.cluster)
+    try:
+        with_store(lambda store: run_mix(store, ADMINISTRATORS, LOCKED))(lab)
     finally:
         drop_helpers(lab.cluster)

@@ -463,7 +463,7 @@ def test_lock_first_and_no_deadlock(store):
     inbox = filled(store)[1]
     other = store.session("postgres")
     store.db.sql("BEGIN; " + save_sql(inbox, b"x"))
-    other.start("BEGIN; SELECT pgbox.mailbox_lock(%d); UPDATE pgbox.message_state SET flags = 2 WHERE mailbox_id = %d;"
+    other.start("BEGIN; SELECT pgbox.mailbox_lock_many('{%d}'); UPDATE pgbox.message_state SET flags = 2 WHERE mailbox_id = %d;"
                 " COMMIT" % (inbox, inbox))
     store.wait_blocked(other)
     store.db.sql(store_sql(inbox, [1, 2, 3], add=SEEN) + "; COMMIT")
