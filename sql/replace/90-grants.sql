@@ -34,7 +34,7 @@ BEGIN
     SELECT p.oid FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pgbox'::regnamespace
        AND p.proname IN ('account_create', 'account_set_password', 'account_lock', 'account_repair',
-                         'mailbox_lock', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step')
+                         'mailbox_lock', 'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
     IF (SELECT p.provolatile = 'v' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN

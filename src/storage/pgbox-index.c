@@ -51,6 +51,11 @@ void pgbox_index_refresh_header(struct pgbox_mailbox *mbox,
 	mail_index_view_close(&view);
 }
 
+void pgbox_index_set_inconsistent(struct pgbox_mailbox *mbox)
+{
+	mbox->box.view->inconsistent = TRUE;
+}
+
 int pgbox_index_lock(struct pgbox_mailbox *mbox,
 		     struct pgbox_index_lock *lock_r)
 {

@@ -40,6 +40,10 @@ void pgbox_index_refresh_header(struct pgbox_mailbox *mbox,
 bool pgbox_index_is_exact(struct pgbox_mailbox *mbox,
 			  const struct pgbox_index_header *hdr);
 
+/* Make sessions that have the mailbox open end: what they have told their
+   client isn't so any more. */
+void pgbox_index_set_inconsistent(struct pgbox_mailbox *mbox);
+
 /* Lock the index. Returns 0, or -1 with the mailbox's error set.
 
    Lock order: a database row is only ever locked within one statement or

@@ -82,6 +82,7 @@ static void sync_set_stale(struct pgbox_mailbox *mbox)
 		  "has to open the mailbox again");
 	pgbox_sync_force_rebuild(mbox);
 	mailbox_set_index_error(&mbox->box);
+	pgbox_index_set_inconsistent(mbox);
 }
 
 /* UIDs that came since and aren't there are told as expunged, as another node
