@@ -4,7 +4,7 @@
 WITH admin (names) AS (
   -- functions of administrators alone
   VALUES (ARRAY['account_create', 'account_set_password', 'account_lock', 'account_repair',
-                'mailbox_lock', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step']))
+                'mailbox_lock', 'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL

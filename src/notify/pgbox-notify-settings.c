@@ -92,6 +92,7 @@ int pgbox_notify_settings_get(const char *conninfo,
 		return -1;
 	}
 	set_r->conn.conninfo = conninfo;
+	set_r->conn.application_name = "pgbox-notify";
 	pgbox_schema_set_check(&set_r->conn);
 	if (plugin_get_msecs(user_set, "pgbox_connect_timeout",
 			     NOTIFY_DEFAULT_CONNECT_TIMEOUT_MSECS,

@@ -10,6 +10,9 @@ struct pgbox_conn_settings {
 	/* libpq connection string or URI. Several hosts and
 	   target_session_attrs are libpq's own business. */
 	const char *conninfo;
+	/* what pg_stat_activity shows if conninfo says nothing else; NULL:
+	   "pgbox" */
+	const char *application_name;
 	/* for each of the hosts in conninfo */
 	unsigned int connect_timeout_msecs;
 	/* bound on the silence of a server that owes us an answer (0: none).

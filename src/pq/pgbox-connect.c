@@ -52,7 +52,8 @@ static PGconn *connect_start_params(const struct pgbox_conn_settings *set)
 		"tcp_user_timeout", "dbname", "client_encoding", NULL
 	};
 	const char *const values[] = {
-		"pgbox", "10", "5", "3",
+		set->application_name != NULL ? set->application_name : "pgbox",
+		"10", "5", "3",
 		t_strdup_printf("%u", set->connect_timeout_msecs),
 		set->conninfo, "UTF8", NULL
 	};

@@ -60,7 +60,7 @@ static const char *commit_reason(struct pgbox_transaction *pt)
 	const struct ip_addr *ip = user->conn.remote_ip;
 	string_t *str = t_str_new(64);
 
-	str_append(str, user->service);
+	str_printfa(str, "%s %s", user->service, user->username);
 	if (ip != NULL && ip->family != 0)
 		str_printfa(str, " from %s", net_ip2addr(ip));
 	if (pt->t.reason != NULL)

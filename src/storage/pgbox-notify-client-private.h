@@ -27,13 +27,14 @@ struct pgbox_notify_link {
 	struct pgbox_notify_watch *watches;
 	/* the one whose look() is running, unless it has ended */
 	struct pgbox_notify_watch *looking;
-	time_t retry_after, ping_sent;
+	time_t retry_after;
+	/* the service was asked whether it is alive: until then it has to answer */
+	struct timeout *to_pong;
 	unsigned int last_id;
 
 	bool version_received:1;
 	/* the service hears of all changes */
 	bool vouched:1;
-	bool pinged:1;
 };
 
 enum pgbox_notify_watch_state {
@@ -81,8 +82,11 @@ bool pgbox_notify_link_connect(struct pgbox_notify_link *link);
 bool pgbox_notify_link_send(struct pgbox_notify_link *link, const char *line);
 /* Read what has arrived. Returns FALSE if the link is gone. */
 bool pgbox_notify_link_read(struct pgbox_notify_link *link);
-/* The service doesn't answer: leave it alone for a while. */
+/* The service doesn't answer: leave it alone for a while, and let all who watch
+   look by themselves. */
 void pgbox_notify_link_hangs(struct pgbox_notify_link *link);
+/* If there is a link: is the service alive? */
+void pgbox_notify_link_ping(struct pgbox_notify_link *link);
 /* There is no watch any more: close the link after a while. */
 void pgbox_notify_link_set_idle(struct pgbox_notify_link *link);
 /* There is a watch: read what comes. */

@@ -11,8 +11,6 @@
 
 #include <poll.h>
 
-#define NOTIFY_PING_SECS 5
-
 static void watch_look(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;
@@ -170,16 +168,10 @@ bool pgbox_notify_watch_check(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;
 
-	if (link->fd != -1 && link->pinged &&
-	    ioloop_time - link->ping_sent >= NOTIFY_PING_SECS)
-		pgbox_notify_link_hangs(link);
 	if (watch->state == NOTIFY_WATCH_NONE) T_BEGIN {
 		pgbox_notify_watch_ask(watch);
 	} T_END;
-	if (!link->pinged && pgbox_notify_link_send(link, "PING\n")) {
-		link->pinged = TRUE;
-		link->ping_sent = ioloop_time;
-	}
+	pgbox_notify_link_ping(link);
 	return link->vouched && watch->state == NOTIFY_WATCH_OK &&
 		watch->confirmed;
 }

@@ -22,6 +22,8 @@
    moment. */
 #define NOTIFY_RECONNECT_MIN_MSECS 50
 #define NOTIFY_RECONNECT_SPREAD_MSECS 500
+/* how long a service may take to answer that it is alive */
+#define NOTIFY_PONG_MSECS (5 * 1000)
 /* a link that only told of changes is closed when there are none */
 #define NOTIFY_IDLE_MSECS (10 * 1000)
 
@@ -126,7 +128,7 @@ static void link_input_args(struct pgbox_notify_link *link, const char *const *a
 	else if (strcmp(args[0], "VOUCH") == 0)
 		link_input_vouch(link, null_strcmp(args[1], "1") == 0);
 	else if (strcmp(args[0], "PONG") == 0)
-		link->pinged = FALSE;
+		timeout_remove(&link->to_pong);
 }
 
 /* Returns FALSE if the other side is no service of ours. */
@@ -168,10 +170,10 @@ static void link_close(struct pgbox_notify_link *link)
 {
 	io_remove(&link->io);
 	timeout_remove(&link->to_idle);
+	timeout_remove(&link->to_pong);
 	i_stream_destroy(&link->input);
 	i_close_fd(&link->fd);
 	link->vouched = FALSE;
-	link->pinged = FALSE;
 	link->version_received = FALSE;
 }
 
@@ -237,9 +239,22 @@ static void link_lost(struct pgbox_notify_link *link)
 
 void pgbox_notify_link_hangs(struct pgbox_notify_link *link)
 {
+	struct pgbox_notify_watch *watch;
+
 	e_warning(link->event, "%s doesn't answer", link->path);
 	link_set_retry(link);
 	link_lost(link);
+	/* nobody knows since when it doesn't tell */
+	for (watch = link->watches; watch != NULL; watch = watch->next)
+		pgbox_notify_watch_look_soon(watch);
+}
+
+void pgbox_notify_link_ping(struct pgbox_notify_link *link)
+{
+	if (link->to_pong == NULL && pgbox_notify_link_send(link, "PING\n")) {
+		link->to_pong = timeout_add(NOTIFY_PONG_MSECS,
+					    pgbox_notify_link_hangs, link);
+	}
 }
 
 static void links_ioloop_destroyed(struct ioloop *ioloop)
@@ -280,6 +295,7 @@ struct pgbox_notify_link *pgbox_notify_link_get(struct mail_user *user)
 void pgbox_notify_link_set_idle(struct pgbox_notify_link *link)
 {
 	io_remove(&link->io);
+	timeout_remove(&link->to_pong);
 	if (link->fd != -1 && link->to_idle == NULL &&
 	    current_ioloop != NULL) {
 		/* the outermost, as the inner ones come and go */

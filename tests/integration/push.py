@@ -82,7 +82,7 @@ def quickly(client, predicate, seconds=2.0):
     """Wait for an untagged answer; returns after how long it came."""
     seconds *= SLOW_FACTOR if os.environ.get("PGBOX_TEST_VALGRIND") else 1
     begun = time.monotonic()
-    client.wait_untagged(predicate)
+    client.wait_untagged(predicate, seconds + 10)
     took = time.monotonic() - begun
     true(took < seconds, "it took %.2f s" % took)
     return took
@@ -191,9 +191,14 @@ def test_idle_connection_released(lab):
     writer = lab.imap(user, one)
     fill(writer, "INBOX", 1)
     waiting, _ = idler(lab, user, two)
-    proc.wait_for(lambda: backends(lab) == 2, 30, "sessions to let go of their connections")
+    proc.wait_for(lambda: backends(lab) == services(lab), 30, "sessions to let go of their connections")
     writer.ok("APPEND INBOX ", Lit(simple(2)))
     quickly(waiting, exists(2))
+
+
+def services(lab):
+    """How many services there are, with a connection each."""
+    return sum(bool(node.notify_pids()) for node in lab.nodes.values())
 
 
 def backends(lab):
@@ -314,7 +319,7 @@ def test_postgres_restarted(lab):
     one, two = nodes(lab)
     user = lab.user(one)
     waiting, tag = idler(lab, user, two)
-    for node in (one, two):
+    for node in lab.nodes.values():
         node.expect_log("pgbox: ", "no signals of other nodes")
     lab.cluster.restart()
     for node in (one, two):
@@ -322,6 +327,23 @@ def test_postgres_restarted(lab):
     eq(lab.lmtp(one).deliver(PLAIN, user)[user][0], 250)
     quickly(waiting, exists(1))
     eq(waiting.done(tag).status, "OK")
+
+
+@only("pgbox")
+@timeout(60)
+def test_new_epoch(lab):
+    """After a restore the store gets a new epoch: sessions in IDLE end, so that
+    their clients begin anew, and aren't left with what they know."""
+    one, two = nodes(lab)
+    user = lab.user(one)
+    fill(lab.imap(user, one), "INBOX", 2)
+    waiting, _ = idler(lab, user, two)
+    lab.cluster.psql("UPDATE pgbox.store SET epoch = epoch + 1")
+    waiting.wait_untagged(lambda item: item.name == "BYE")
+    again = lab.imap(user, two)
+    check(lab, again, user)
+    lab.imap(user, one).ok("APPEND INBOX ", Lit(simple(3)))
+    check(lab, again, user)
 
 
 @only("pgbox")
@@ -374,9 +396,9 @@ def test_without_service(lab):
 @timeout(120)
 def test_service_stops_answering(lab):
     """A service that hangs (SIGSTOP) keeps nobody from working, and sessions
-    in IDLE turn to polling."""
+    in IDLE find out, look, and turn to polling."""
     one, _ = nodes(lab)
-    slow = lab.node("slow", notify=True, extra="mailbox_idle_check_interval = 5 secs\n")
+    slow = lab.node("slow", notify=True, extra="mailbox_idle_check_interval = 6 secs\n")
     wait_vouched(lab, slow)
     user = lab.user(one)
     waiting, _ = idler(lab, user, slow)
@@ -384,7 +406,8 @@ def test_service_stops_answering(lab):
     os.kill(pid, signal.SIGSTOP)
     try:
         lab.imap(user, one).ok("APPEND INBOX ", Lit(simple(1)))
-        waiting.wait_untagged(exists(1))
+        # one interval until the service is asked, five seconds for its answer
+        quickly(waiting, exists(1), 13)
         begun = time.monotonic()
         late, tag = idler(lab, user, slow)
         true(time.monotonic() - begun < 2, "IDLE waited %.1f s for the service" % (time.monotonic() - begun))
