@@ -1,6 +1,6 @@
 -- The plugin writes through functions only, which run as their owner; it
 -- reads tables itself, except passwords. Administrators may change by plain DML
--- what triggers guard (60-rules.sql), and call functions for the rest.
+-- what triggers guard (65-triggers.sql), and call functions for the rest.
 
 DO $$
 DECLARE

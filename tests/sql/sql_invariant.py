@@ -65,7 +65,8 @@ BREAKS = (
     ("what is in a mailbox has a mailbox",
      "INSERT INTO pgbox.message SELECT -5, 1, content_id, guid, now(), now() FROM pgbox.message WHERE uid = 1 AND" + ADMIN +
      "; INSERT INTO pgbox.message_state VALUES (-5, 1, 65536)",
-     "message", {"mailbox_id": -5}, "DELETE FROM pgbox.message WHERE mailbox_id = -5; DELETE FROM pgbox.message_state WHERE mailbox_id = -5"),
+     "message", {"mailbox_id": -5},
+     "DELETE FROM pgbox.message WHERE mailbox_id = -5; DELETE FROM pgbox.message_state WHERE mailbox_id = -5"),
     ("what is in a mailbox has a mailbox",
      "INSERT INTO pgbox.expunged SELECT -5, 1, 65536, NULL, guid, now(), now(), 0, NULL, now(), 'x' FROM pgbox.message"
      " WHERE uid = 1 AND" + ADMIN, "expunged", {"mailbox_id": -5}, "DELETE FROM pgbox.expunged WHERE mailbox_id = -5"),

@@ -8,7 +8,8 @@ TABLES = ("account", "mailbox", "mailbox_counter", "mailbox_keyword", "body", "b
           "message_state", "expunged", "subscription", "mailbox_attribute", "commit_token", "schema_version", "store")
 DENIED = "42501"
 ADMINISTRATION = ("account_create('x')", "account_set_password('x', 'y')", "password_hash('x')",
-                  "message_bury(1, '{}', 1, '', NULL)", "mailbox_lock(1)", "mailbox_lock_many('{1}')", "account_lock(1)", "body_put('', 1, '')",
+                  "message_bury(1, '{}', 1, '', NULL)", "mailbox_lock(1)", "mailbox_lock_many('{1}')", "account_lock(1)",
+                  "body_put('', 1, '')",
                   "keyword_numbers(1, '{}')", "uidvalidity_next(1)", "tombstone_prune(now())", "mailbox_repair(1)", "account_repair(1)",
                   "mailbox_recount(1, true)", "mailbox_fill_gap(1, 1, 'x')", "keyword_use(1, 'x')")
 # what an administrator may do, and nobody else but the owner
@@ -30,7 +31,8 @@ ADMIN_MAY = (
     "UPDATE pgbox.store SET retention = '14 days'",
     "UPDATE pgbox.expunged SET reason = 'spam' WHERE mailbox_id = %(inbox)d",
     "SELECT pgbox.account_create('by-admin-%(account)d', 'x')", "SELECT pgbox.account_set_password('by-admin-%(account)d', NULL)",
-    "SELECT pgbox.mailbox_lock(%(inbox)d)", "SELECT pgbox.mailbox_lock_many('{%(inbox)d}')", "SELECT pgbox.account_lock(%(account)d)", "SELECT pgbox.mailbox_repair(%(inbox)d)",
+    "SELECT pgbox.mailbox_lock(%(inbox)d)", "SELECT pgbox.mailbox_lock_many('{%(inbox)d}')", "SELECT pgbox.account_lock(%(account)d)",
+    "SELECT pgbox.mailbox_repair(%(inbox)d)",
     "SELECT pgbox.account_repair(%(account)d)", "SELECT pgbox.mailbox_create(%(account)d, 'new', true, NULL, NULL, NULL)",
     "SELECT pgbox.mailbox_rename(%(account)d, 'new', 'newer')", "SELECT modseq FROM pgbox.message_expunge(%(inbox)d, '{2}', 'x')",
     "SELECT bodies FROM pgbox.purge()", "SELECT count(*) FROM pgbox.invariant_violations", "SELECT count(header) FROM pgbox.content",
