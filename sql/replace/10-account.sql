@@ -53,6 +53,21 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.password_hash(text, integer) IS 'Salted hash of a password (RFC 5802/7677) in the form that Dovecot''s SCRAM-SHA-256 scheme verifies';
 
+-- Dovecot makes the ASCII letters of user names lower case before it asks.
+CREATE OR REPLACE FUNCTION pgbox.account_name_check(p_name text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_name COLLATE "C" <> lower(p_name COLLATE "C") THEN
+    RAISE EXCEPTION 'account name "%" has capital letters: Dovecot would never find it', p_name
+      USING ERRCODE = 'PB012', HINT = format('Take %L.', lower(p_name COLLATE "C"));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.account_name_check(text) IS 'Fails if Dovecot would never ask for an account of this name';
+
 CREATE OR REPLACE FUNCTION pgbox.account_create(p_name text, p_password text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
@@ -61,6 +76,7 @@ AS $$
 DECLARE
   v_account bigint;
 BEGIN
+  PERFORM pgbox.account_name_check(p_name);
   INSERT INTO pgbox.account (name, password_hash)
   VALUES (p_name, pgbox.password_hash(p_password))
   RETURNING account_id INTO v_account;

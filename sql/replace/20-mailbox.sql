@@ -8,7 +8,7 @@ AS $$
 BEGIN
   UPDATE pgbox.account AS a
      SET list_modseq = a.list_modseq + 1
-   WHERE a.account_id = p_account;
+   WHERE a.account_id = p_account AND a.deleted_at IS NULL;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no account %', p_account USING ERRCODE = 'PB001';
   END IF;
@@ -24,7 +24,7 @@ AS $$
 DECLARE
   v_account bigint;
 BEGIN
-  SELECT a.account_id INTO v_account FROM pgbox.account AS a WHERE a.name = p_name;
+  SELECT a.account_id INTO v_account FROM pgbox.account AS a WHERE a.name = p_name AND a.deleted_at IS NULL;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no account "%"', p_name
       USING ERRCODE = 'PB001', HINT = 'Create it with pgbox.account_create().';

@@ -63,31 +63,89 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.content_put(bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'Store what a message consists of; NULL digest: empty body. Returns its content_id';
 
+-- The caller has locked the store's row, or two that each remove one of the last
+-- two references would both see the other's, and the body stay for ever.
+CREATE OR REPLACE FUNCTION pgbox.content_drop(p_contents bigint[])
+RETURNS TABLE (contents bigint[], bodies bigint[], bodies_used bigint[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_bodies bigint[];
+  v_gone bigint[];
+BEGIN
+  -- A delivery that refers to such a row holds it FOR KEY SHARE: wait for its
+  -- COMMIT. Skipping the row would lose sight of it if that rolls back.
+  SELECT array_agg(c.content_id) INTO v_gone
+    FROM (SELECT c.content_id
+            FROM pgbox.content AS c
+           WHERE c.content_id = ANY (p_contents)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
+           ORDER BY c.content_id
+             FOR UPDATE) AS c;
+  -- again with the rows locked: what the first look missed is committed now
+  WITH gone AS (
+    DELETE FROM pgbox.content AS c
+     WHERE c.content_id = ANY (v_gone)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
+    RETURNING c.content_id, c.body_id)
+  SELECT COALESCE(array_agg(g.content_id), '{}'), array_agg(DISTINCT g.body_id) FILTER (WHERE g.body_id IS NOT NULL)
+    INTO contents, v_bodies FROM gone AS g;
+
+  SELECT array_agg(b.body_id) INTO v_gone
+    FROM (SELECT b.body_id
+            FROM pgbox.body AS b
+           WHERE b.body_id = ANY (v_bodies)
+             AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
+           -- the order that an uploader can keep, who doesn't know body_ids
+           ORDER BY b.digest
+             FOR UPDATE) AS b;
+  WITH gone AS (
+    DELETE FROM pgbox.body AS b
+     WHERE b.body_id = ANY (v_gone)
+       AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
+    RETURNING b.body_id)
+  SELECT COALESCE(array_agg(g.body_id), '{}') INTO bodies FROM gone AS g;
+  bodies_used := ARRAY(SELECT u.body_id FROM unnest(v_bodies) AS u (body_id)
+                        WHERE NOT u.body_id = ANY (bodies));
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.content_drop(bigint[]) IS 'Remove those of the contents that nothing refers to any more, and then their bodies; returns what went, and bodies that other contents still use. The caller has locked the store''s row';
+
+
 CREATE OR REPLACE FUNCTION pgbox.purge(p_limit integer DEFAULT 1000)
 RETURNS TABLE (tombstones bigint, mailboxes bigint, contents bigint, bodies bigint)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  v_before timestamptz;
+  v_now timestamptz;
+  v_retention interval;
+  v_shortest interval;
   v_mailbox bigint;
   v_contents bigint[];
-  v_bodies bigint[];
   v_gone bigint[];
   v_count bigint;
 BEGIN
-  -- One at a time: two that each remove one of the last two references would
-  -- both see the other's, and the body stay for ever.
-  SELECT clock_timestamp() - s.retention INTO v_before FROM pgbox.store AS s FOR NO KEY UPDATE;
+  -- One at a time, see content_drop. Who sets a legal hold waits here too.
+  SELECT s.retention INTO v_retention FROM pgbox.store AS s FOR NO KEY UPDATE;
+  v_now := clock_timestamp();
+  SELECT LEAST(v_retention, min(a.retention)) INTO v_shortest FROM pgbox.account AS a WHERE a.retention IS NOT NULL;
   tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
   v_contents := '{}';
 
   -- messages of mailboxes deleted too long ago, one mailbox at a time
   SELECT m.mailbox_id INTO v_mailbox
     FROM pgbox.mailbox AS m
-   WHERE m.deleted_at < v_before
+    JOIN pgbox.account AS a ON a.account_id = m.account_id
+   WHERE m.deleted_at < v_now - v_shortest
+     AND m.deleted_at < v_now - COALESCE(a.retention, v_retention)
+     AND NOT m.legal_hold AND NOT a.legal_hold
    ORDER BY m.deleted_at
-   LIMIT 1 FOR UPDATE SKIP LOCKED;
+   LIMIT 1 FOR UPDATE OF m SKIP LOCKED;
   IF FOUND THEN
     WITH gone AS (
       DELETE FROM pgbox.message AS g
@@ -112,9 +170,14 @@ BEGIN
   WITH old AS (
     SELECT e.mailbox_id, e.uid, e.content_id
       FROM pgbox.expunged AS e
-     WHERE e.expunged_at < v_before AND e.content_id IS NOT NULL
+      JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     WHERE e.expunged_at < v_now - v_shortest
+       AND e.expunged_at < v_now - COALESCE(a.retention, v_retention)
+       AND NOT m.legal_hold AND NOT a.legal_hold
+       AND e.content_id IS NOT NULL
      ORDER BY e.expunged_at
-     LIMIT p_limit FOR UPDATE SKIP LOCKED),
+     LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
   done AS (
     UPDATE pgbox.expunged AS e
        SET content_id = NULL
@@ -124,40 +187,8 @@ BEGIN
   tombstones := tombstones + v_count;
   v_contents := v_contents || v_gone;
 
-  -- A delivery that refers to such a row holds it FOR KEY SHARE: wait for its
-  -- COMMIT. Skipping the row would lose sight of it if that rolls back.
-  SELECT array_agg(c.content_id) INTO v_gone
-    FROM (SELECT c.content_id
-            FROM pgbox.content AS c
-           WHERE c.content_id = ANY (v_contents)
-             AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
-             AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
-           ORDER BY c.content_id
-             FOR UPDATE) AS c;
-  -- again with the rows locked: what the first look missed is committed now
-  WITH gone AS (
-    DELETE FROM pgbox.content AS c
-     WHERE c.content_id = ANY (v_gone)
-       AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.content_id = c.content_id)
-       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.content_id = c.content_id)
-    RETURNING c.body_id)
-  SELECT count(*), array_agg(DISTINCT g.body_id) FILTER (WHERE g.body_id IS NOT NULL)
-    INTO contents, v_bodies FROM gone AS g;
-
-  SELECT array_agg(b.body_id) INTO v_gone
-    FROM (SELECT b.body_id
-            FROM pgbox.body AS b
-           WHERE b.body_id = ANY (v_bodies)
-             AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
-           -- the order that an uploader can keep, who doesn't know body_ids
-           ORDER BY b.digest
-             FOR UPDATE) AS b;
-  WITH gone AS (
-    DELETE FROM pgbox.body AS b
-     WHERE b.body_id = ANY (v_gone)
-       AND NOT EXISTS (SELECT 1 FROM pgbox.content AS c WHERE c.body_id = b.body_id)
-    RETURNING 1)
-  SELECT count(*) INTO bodies FROM gone;
+  SELECT cardinality(d.contents), cardinality(d.bodies) INTO contents, bodies
+    FROM pgbox.content_drop(v_contents) AS d;
 
   -- The emptied mailbox goes with its counters, and those are locked last: a
   -- delivery that comes too late waits for them and may hold a body. Don't wait
@@ -181,4 +212,4 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too';
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too';

@@ -265,6 +265,8 @@ DECLARE
   v_guid_source CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
   v_unseen bigint;
   v_virtual_size bigint;
+  v_limited bigint;
+  v_usage record;
 BEGIN
   -- lock every mailbox concerned in order of mailbox_id
   IF true = ANY (p_moves) THEN
@@ -277,6 +279,15 @@ BEGIN
        FOR NO KEY UPDATE;
   END IF;
   v_counter := pgbox.mailbox_lock(p_mailbox);
+  -- and after them, if the account has limits, those: one at a time adds to it
+  SELECT q.account_id INTO v_limited
+    FROM pgbox.mailbox AS m
+    JOIN pgbox.account_quota AS q ON q.account_id = m.account_id
+   WHERE m.mailbox_id = p_mailbox
+     FOR NO KEY UPDATE OF q;
+  IF v_limited IS NOT NULL THEN
+    SELECT u.messages, u.bytes INTO v_usage FROM pgbox.quota_usage(v_limited) AS u;
+  END IF;
   prev_modseq := v_counter.highest_modseq;
   modseq := GREATEST(v_counter.highest_modseq, (p_min_modseq + 65535) / 65536 * 65536) + pgbox.modseq_step();
 
@@ -382,6 +393,10 @@ BEGIN
                                (pgbox.mailbox_lock(v_source.id)).highest_modseq + pgbox.modseq_step(),
                                p_reason, p_mailbox);
   END LOOP;
+
+  IF v_limited IS NOT NULL THEN
+    PERFORM pgbox.quota_check(v_limited, v_usage.messages, v_usage.bytes);
+  END IF;
 
   -- fails if the token was claimed: then nobody believes in this transaction
   INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)

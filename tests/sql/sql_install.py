@@ -10,6 +10,7 @@ from sqllib import FORCE, SQL_DIR, dressed
 from tap import eq, has, timeout, true
 
 SECRET = "s3cret 'pass\\word"
+NEWEST = len(os.listdir(os.path.join(SQL_DIR, "migrate"))) - 1  # one is its README
 
 
 class Bare:
@@ -83,7 +84,7 @@ def test_without_privileges(bare):
     bare.ok("verify", role="lea")
     # who owns neither the database nor the schema sees nothing and says so
     has("granted pgbox_owner", bare.fails("status", role="joe"))
-    has("already at version 1", bare.ok("upgrade", role="lea"))
+    has("already at version %d" % NEWEST, bare.ok("upgrade", role="lea"))
     eq(bare.sql("SELECT DISTINCT relowner::regrole FROM pg_class WHERE relnamespace = 'pgbox'::regnamespace"),
        [["pgbox_owner"]])
     eq(bare.sql("SELECT has_database_privilege('pgbox_owner', 'mail', 'CREATE')"), [["f"]],
@@ -97,10 +98,10 @@ def test_install_twice_and_status(bare):
     has("isn't installed", bare.fails("status"))
     has("isn't installed", bare.fails("upgrade"))
     has("isn't installed", bare.fails("verify"))
-    has("installed version 1", bare.ok("install"))
-    has("already at version 1", bare.ok("install"))
-    has("already at version 1", bare.ok("upgrade"))
-    has("version 1, up to date", bare.ok("status"))
+    has("installed version %d" % NEWEST, bare.ok("install"))
+    has("already at version %d" % NEWEST, bare.ok("install"))
+    has("already at version %d" % NEWEST, bare.ok("upgrade"))
+    has("version %d, up to date" % NEWEST, bare.ok("status"))
     has("complete and consistent", bare.ok("verify"))
     # a second database of the same server shares the roles
     bare.sql("CREATE DATABASE more", "postgres")
@@ -117,8 +118,8 @@ def test_two_installs_at_once(bare):
     runs = [subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
     texts = [run.communicate(timeout=90)[0].decode() for run in runs]
     eq([run.returncode for run in runs], [0, 0, 0], "\n".join(texts))
-    eq(sum("installed version 1" in text for text in texts), 1, texts)
-    eq(sum("already at version 1" in text for text in texts), 2, texts)
+    eq(sum("installed version %d" % NEWEST in text for text in texts), 1, texts)
+    eq(sum("already at version %d" % NEWEST in text for text in texts), 2, texts)
 
 
 @timeout(120)
@@ -161,26 +162,27 @@ def test_upgrade(bare):
     bare.ok("install")
     newer = os.path.join(bare.path, "newer")
     shutil.copytree(SQL_DIR, newer)
-    migration = os.path.join(newer, "migrate", "0002-more.sql")
+    name = "%04d-more" % (NEWEST + 1)
+    migration = os.path.join(newer, "migrate", name + ".sql")
     write(migration, "CREATE TABLE pgbox.more (n integer);\nSELECT 1/0;\n")
     has("division by zero", bare.fails("upgrade", path=newer))
-    eq(bare.sql("SELECT max(version), to_regclass('pgbox.more') FROM pgbox.schema_version"), [["1", ""]])
-    has("already at version 1", bare.ok("upgrade"))
+    eq(bare.sql("SELECT max(version), to_regclass('pgbox.more') FROM pgbox.schema_version"), [[str(NEWEST), ""]])
+    has("already at version %d" % NEWEST, bare.ok("upgrade"))
     write(migration, "CREATE TABLE pgbox.more (n integer);\n")
     has("run pgbox-schema upgrade", bare.ok("install", path=newer))
-    has("upgrade brings version 2", bare.fails("status", path=newer))
-    has("knows 2", bare.fails("verify", path=newer))
-    has("from version 1 to 2", bare.ok("upgrade", path=newer))
+    has("upgrade brings version %d" % (NEWEST + 1), bare.fails("status", path=newer))
+    has("knows %d" % (NEWEST + 1), bare.fails("verify", path=newer))
+    has("from version %d to %d" % (NEWEST, NEWEST + 1), bare.ok("upgrade", path=newer))
     bare.ok("verify", path=newer)
     eq(bare.sql("SELECT relowner::regrole FROM pg_class WHERE oid = 'pgbox.more'::regclass"), [["pgbox_owner"]])
     for command in ("install", "upgrade"):
         has("newer than this pgbox-schema", bare.fails(command))
     has("is newer", bare.fails("status"))
-    has("knows 1", bare.fails("verify"))
+    has("knows %d" % NEWEST, bare.fails("verify"))
     # a migration that changed after it was applied
     write(migration, "CREATE TABLE pgbox.more (n bigint);\n")
-    has("is not this version's 0002-more", bare.fails("verify", path=newer))
-    has("is not this version's 0002-more", bare.fails("upgrade", path=newer))
+    has("is not this version's " + name, bare.fails("verify", path=newer))
+    has("is not this version's " + name, bare.fails("upgrade", path=newer))
 
 
 @timeout(120)

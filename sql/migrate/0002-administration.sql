@@ -1,0 +1,83 @@
+-- pgbox schema, migration 2: what administrators set (retention, legal holds,
+-- quota, policies), and the record of what they had done.
+
+ALTER TABLE pgbox.account
+  ADD COLUMN deleted_at timestamptz,
+  ADD COLUMN retention interval,
+  ADD COLUMN legal_hold boolean NOT NULL DEFAULT false,
+  ADD CONSTRAINT account_retention_check CHECK (retention >= '0'::interval),
+  ADD CONSTRAINT account_deleted_at_check CHECK (deleted_at IS NULL OR NOT enabled);
+COMMENT ON COLUMN pgbox.account.deleted_at IS 'When its deletion began; account_delete removes the rest';
+COMMENT ON COLUMN pgbox.account.retention IS 'How long its expunged messages and deleted mailboxes stay restorable; NULL: as the store says';
+COMMENT ON COLUMN pgbox.account.legal_hold IS 'True: no content of this account is ever removed';
+
+ALTER TABLE pgbox.mailbox
+  ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
+CREATE INDEX mailbox_account_id_idx ON pgbox.mailbox (account_id);
+COMMENT ON INDEX pgbox.mailbox_account_id_idx IS 'Finds mailboxes of an account that is being deleted';
+
+CREATE TABLE pgbox.account_quota (
+  account_id bigint NOT NULL,
+  messages bigint,
+  bytes bigint,
+  CONSTRAINT account_quota_pkey PRIMARY KEY (account_id),
+  CONSTRAINT account_quota_account_id_fkey FOREIGN KEY (account_id) REFERENCES pgbox.account (account_id) ON DELETE CASCADE,
+  CONSTRAINT account_quota_messages_check CHECK (messages >= 0),
+  CONSTRAINT account_quota_bytes_check CHECK (bytes >= 0)
+);
+COMMENT ON TABLE pgbox.account_quota IS 'Limits of accounts; no row: none. Who adds messages locks the row after the counters, so that limits hold for all mailboxes together';
+COMMENT ON COLUMN pgbox.account_quota.account_id IS 'The account';
+COMMENT ON COLUMN pgbox.account_quota.messages IS 'How many messages it may have; NULL: any number';
+COMMENT ON COLUMN pgbox.account_quota.bytes IS 'Sum of their virtual sizes; NULL: any';
+
+CREATE TABLE pgbox.policy (
+  policy_id bigint GENERATED ALWAYS AS IDENTITY,
+  account text COLLATE "C" NOT NULL DEFAULT '%',
+  mailbox text COLLATE "C" NOT NULL,
+  older_than interval NOT NULL,
+  by_received boolean NOT NULL DEFAULT false,
+  what text NOT NULL DEFAULT 'all',
+  enabled boolean NOT NULL DEFAULT true,
+  note text,
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  created_by text NOT NULL DEFAULT SESSION_USER,
+  CONSTRAINT policy_pkey PRIMARY KEY (policy_id),
+  CONSTRAINT policy_names_check CHECK (account <> '' AND mailbox <> ''),
+  CONSTRAINT policy_older_than_check CHECK (older_than >= '0'::interval),
+  CONSTRAINT policy_what_check CHECK (what IN ('all', 'seen', 'unflagged'))
+);
+COMMENT ON TABLE pgbox.policy IS 'What policy_apply expunges: messages that are too old, by account and mailbox';
+COMMENT ON COLUMN pgbox.policy.policy_id IS 'Identity';
+COMMENT ON COLUMN pgbox.policy.account IS 'Accounts it is for: a name, or a pattern as LIKE has them';
+COMMENT ON COLUMN pgbox.policy.mailbox IS 'Mailboxes it is for: a full name, or a pattern as LIKE has them';
+COMMENT ON COLUMN pgbox.policy.older_than IS 'How old messages become';
+COMMENT ON COLUMN pgbox.policy.by_received IS 'True: by INTERNALDATE; false: by the time since when they are in this mailbox';
+COMMENT ON COLUMN pgbox.policy.what IS 'all; seen: those with \Seen; unflagged: those without \Flagged';
+COMMENT ON COLUMN pgbox.policy.enabled IS 'False: not applied';
+COMMENT ON COLUMN pgbox.policy.note IS 'Why it is there';
+COMMENT ON COLUMN pgbox.policy.created_at IS 'When it was made';
+COMMENT ON COLUMN pgbox.policy.created_by IS 'Who made it';
+
+CREATE TABLE pgbox.job (
+  job_id bigint GENERATED ALWAYS AS IDENTITY,
+  what text NOT NULL,
+  target text NOT NULL,
+  done_by text NOT NULL DEFAULT SESSION_USER,
+  started_at timestamptz NOT NULL DEFAULT pg_catalog.statement_timestamp(),
+  ended_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  counts jsonb NOT NULL,
+  outcome text NOT NULL,
+  CONSTRAINT job_pkey PRIMARY KEY (job_id)
+);
+CREATE INDEX job_ended_at_idx ON pgbox.job (ended_at);
+COMMENT ON TABLE pgbox.job IS 'What administrators'' functions changed. A call that was interrupted or rolled back changed nothing and has no row';
+COMMENT ON COLUMN pgbox.job.job_id IS 'Identity';
+COMMENT ON COLUMN pgbox.job.what IS 'The function';
+COMMENT ON COLUMN pgbox.job.target IS 'What it worked on';
+COMMENT ON COLUMN pgbox.job.done_by IS 'The role that was logged in';
+COMMENT ON COLUMN pgbox.job.started_at IS 'When the call began';
+COMMENT ON COLUMN pgbox.job.ended_at IS 'When its work was done';
+COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers';
+COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is work for another call; busy: some mailboxes were in use and left for another call';
+COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones';
