@@ -1,0 +1,291 @@
+"""Messages and mailboxes as an administrator handles them: search, expunge,
+copy, undelete, restore, move."""
+
+import time
+import uuid
+
+from cluster import quote
+from sqllib import DELETED, FLAGGED, SEEN, refused, with_store
+from tap import eq, true
+
+
+def rows(store, call):
+    """Rows of a function."""
+    return store.admin.sql("SELECT * FROM pgbox." + call)
+
+
+def uids_of(store, call):
+    """First column of its rows as numbers."""
+    return [int(row[0]) for row in rows(store, call)]
+
+
+def moment(store):
+    """The time now, with room before and after: saved_at counts seconds."""
+    store.admin.sql("UPDATE pgbox.message SET saved_at = date_trunc('second', clock_timestamp() - '1 second'::interval)"
+                    " WHERE saved_at > clock_timestamp() - '1 second'::interval")
+    now = store.admin.value("SELECT clock_timestamp()")
+    time.sleep(0.01)
+    return quote(now)
+
+
+def bits(store, mailbox):
+    """{uid: flags}"""
+    return {int(row[0]): int(row[1]) for row in store.admin.sql(
+        "SELECT uid, flags FROM pgbox.message_state WHERE mailbox_id = %d" % mailbox)}
+
+
+@with_store
+def test_search(store):
+    name, _, inbox = store.account()
+    for number in range(4):
+        store.save(inbox, b"x" * (1 + number * 100))
+    store.store(inbox, [1, 2], add=SEEN, keywords_add="Work")
+    store.store(inbox, [2, 3], add=FLAGGED)
+    store.admin.sql("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    call = "message_search('%s', 'inbox'%%s)" % name
+    eq(uids_of(store, call % ""), [1, 2, 3, 4])
+    eq(uids_of(store, call % ", p_saved_before => now() - '2.5 days'::interval"), [3, 4])
+    eq(uids_of(store, call % ", p_received_before => to_timestamp(1700000000)"), [])
+    eq(uids_of(store, call % ", p_with => '\\seen \\Flagged'"), [2])
+    eq(uids_of(store, call % ", p_without => '\\Seen'"), [3, 4])
+    eq(uids_of(store, call % ", p_keyword => 'work', p_limit => 1"), [1])
+    eq(uids_of(store, call % ", p_keyword => 'other'"), [])
+    eq(uids_of(store, call % ", p_larger => 250"), [4])
+    eq(rows(store, call % ", p_with => '\\Flagged'")[0][4], "\\Flagged \\Seen")
+    refused("22023", store.admin.sql, "SELECT * FROM pgbox." + call % ", p_with => 'Seen'")
+    refused("PB002", store.admin.sql, "SELECT * FROM pgbox.message_search('%s', 'nowhere')" % name)
+
+
+@with_store
+def test_expunge_in_steps(store):
+    name, _, inbox = store.account()
+    for _ in range(5):
+        store.save(inbox)
+    store.store(inbox, [2], add=FLAGGED)
+    before = store.modseq(inbox)
+    call = "messages_expunge('%s', 'INBOX', p_without => '\\Flagged', p_limit => 3)" % name
+    eq(rows(store, call), [["3", "t"]])
+    eq(rows(store, call), [["1", "f"]])
+    eq(rows(store, call), [["0", "f"]])
+    eq((store.uids(inbox), store.modseq(inbox)), ([2], before + 2 * 65536))
+    eq(store.admin.sql("SELECT DISTINCT reason FROM pgbox.expunged WHERE mailbox_id = %d" % inbox), [["sql postgres"]])
+    eq(store.admin.sql("SELECT counts ->> 'messages', outcome FROM pgbox.job WHERE target = '%s: INBOX' ORDER BY job_id" % name),
+       [["3", "more"], ["1", "done"]])
+
+
+@with_store
+def test_a_loop_commits_after_each_step(store):
+    """As the README shows it."""
+    name, _, inbox = store.account()
+    for _ in range(4):
+        store.save(inbox)
+    store.admin.sql("DO $$ BEGIN WHILE (SELECT e.more FROM pgbox.folder_empty('%s', 'INBOX', 1) AS e)"
+                    " LOOP COMMIT; END LOOP; END $$" % name)
+    eq(store.uids(inbox), [])
+    eq(store.admin.value("SELECT count(DISTINCT xmin::text) FROM pgbox.expunged WHERE mailbox_id = %d" % inbox), "4")
+
+
+@with_store
+def test_expire(store):
+    name, _, inbox = store.account()
+    store.save(inbox)
+    store.save(inbox)
+    store.admin.sql("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    eq(rows(store, "messages_expire('%s', 'INBOX', '36 hours')" % name), [["1", "f"]])
+    eq(store.uids(inbox), [1])
+
+
+@with_store
+def test_undelete(store):
+    name, account, inbox = store.account()
+    store.create(account, "box")
+    for _ in range(3):
+        store.save(inbox, keywords="Work")
+    store.store(inbox, [1, 2, 3], add=SEEN | DELETED)
+    guids = "SELECT guid FROM pgbox.message WHERE mailbox_id = %d ORDER BY uid" % inbox
+    old = store.admin.sql(guids)
+    store.expunge(inbox, [1, 2, 3])
+    eq(rows(store, "message_undelete('%s', 'INBOX', p_limit => 2)" % name), [["1", "4"], ["2", "5"]])
+    eq(rows(store, "message_undelete('%s', 'INBOX', p_limit => 2)" % name), [["3", "6"]])
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
+    eq((bits(store, inbox), store.keywords(inbox, 4)), ({4: SEEN, 5: SEEN, 6: SEEN}, ["Work"]))
+    eq(store.admin.sql(guids), old)
+    # expunged again: one of each, not one of each tombstone
+    store.expunge(inbox, [4])
+    eq(rows(store, "message_undelete('%s', 'INBOX', p_into => 'box', p_limit => 9)" % name)[0][1], "1")
+    eq(len(store.uids(store.mailbox(account, "box"))), 3)
+    store.expunge(inbox, [5])
+    eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[5])" % name), [["5", "7"]])
+
+
+@with_store
+def test_undelete_leaves_moved_ones_and_purged_ones(store):
+    name, account, inbox = store.account()
+    box = store.create(account, "box")
+    store.save(inbox, uuid.uuid4().bytes)
+    store.save(inbox, uuid.uuid4().bytes)
+    store.append(box, {"source": (inbox, 1), "move": True})
+    store.expunge(inbox, [2])
+    store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '15 days'::interval WHERE mailbox_id = %d AND uid = 2" % inbox)
+    store.purge()
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
+    eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[1, 2])" % name), [["1", "3"]])
+
+
+@with_store
+def test_undelete_does_not_wait_for_a_purge(store):
+    """What the purge is about to take stays gone, and nobody waits."""
+    name, _, inbox = store.account()
+    store.save(inbox, uuid.uuid4().bytes)
+    store.expunge(inbox, [1])
+    store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '15 days'::interval WHERE mailbox_id = %d" % inbox)
+    store.db.sql("BEGIN; SELECT pgbox.purge()")
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
+    store.db.sql("COMMIT")
+
+
+@with_store
+def test_copy_between_accounts(store):
+    name, _, inbox = store.account()
+    other, _, target = store.account()
+    for _ in range(3):
+        store.save(inbox, keywords="Work")
+    store.store(inbox, [2], add=SEEN)
+    eq(rows(store, "message_copy('%s', 'INBOX', ARRAY(SELECT uid FROM pgbox.message_search('%s', 'INBOX', p_with => '\\Seen')),"
+            " '%s', 'INBOX')" % (name, name, other)), [["2", "1"]])
+    eq((bits(store, target), store.keywords(target, 1)), ({1: SEEN}, ["Work"]))
+    eq(rows(store, "message_copy('%s', 'INBOX', '{1,3}', '%s', 'INBOX', true)" % (name, other)), [["1", "2"], ["3", "3"]])
+    eq((store.uids(inbox), store.uids(target)), ([2], [1, 2, 3]))
+    refused("PB004", store.admin.sql, "SELECT * FROM pgbox.message_copy('%s', 'INBOX', '{1}', '%s', 'INBOX')" % (name, other))
+    eq(rows(store, "message_copy('%s', 'INBOX', '{}', '%s', 'INBOX')" % (name, other)), [])
+
+
+@with_store
+def test_folders_by_name(store):
+    name, account, _ = store.account()
+    store.admin.sql("SELECT pgbox.folder_create('%s', 'a/b', '\\Archive')" % name)
+    refused("PB003", store.admin.sql, "SELECT pgbox.folder_create('%s', 'a/b')" % name)
+    store.admin.sql("SELECT pgbox.folder_rename('%s', 'a', 'c')" % name)
+    eq(store.names(account), ["INBOX", "[c]", "c/b"])
+    box = store.mailbox(account, "c/b")
+    store.save(box)
+    eq(rows(store, "folder_empty('%s', 'c/b')" % name), [["1", "f"]])
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'c/b')" % name)
+    refused("PB002", store.admin.sql, "SELECT pgbox.folder_delete('%s', 'c/b')" % name)
+
+
+@with_store
+def test_folder_undelete(store):
+    name, account, _ = store.account()
+    box = store.create(account, "a")
+    store.create(account, "a/b")
+    store.save(box)
+    store.save(box)
+    facts = "SELECT uidvalidity, guid FROM pgbox.mailbox WHERE mailbox_id = %d" % box
+    before = store.admin.sql(facts), store.counters(box)
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'a')" % name)
+    eq(store.names(account), ["INBOX", "[a]", "a/b"])
+    eq(store.admin.value("SELECT pgbox.folder_undelete('%s', 'a')" % name), str(box))
+    eq((store.admin.sql(facts), store.counters(box)), before)
+    eq(store.names(account), ["INBOX", "a", "a/b"])
+    # the name is taken
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'a'); SELECT pgbox.folder_create('%s', 'a')" % (name, name))
+    refused("PB003", store.admin.sql, "SELECT pgbox.folder_undelete('%s', 'a')" % name)
+    store.admin.sql("SELECT pgbox.folder_undelete('%s', 'a', 'x/a')" % name)
+    eq((store.names(account), store.uids(box)), (["INBOX", "[x]", "a", "a/b", "x/a"], [1, 2]))
+    refused("PB002", store.admin.sql, "SELECT pgbox.folder_undelete('%s', 'never')" % name)
+
+
+@with_store
+def test_folder_undelete_after_half_a_purge(store):
+    """Clients may have cached what is gone without a trace."""
+    name, account, _ = store.account()
+    box = store.create(account, "a")
+    for _ in range(3):
+        store.save(box)
+    facts = "SELECT uidvalidity, guid FROM pgbox.mailbox WHERE mailbox_id = %d" % box
+    before = store.admin.sql(facts)[0]
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'a'); UPDATE pgbox.mailbox SET deleted_at = now() - '10 years'::interval"
+                    " WHERE mailbox_id = %d; SELECT pgbox.purge(2)" % (name, box))
+    store.admin.sql("SELECT pgbox.folder_undelete('%s', 'a')" % name)
+    after = store.admin.sql(facts)[0]
+    true(int(after[0]) > int(before[0]) and after[1] != before[1], "a new identity")
+    eq((store.uids(box), store.counters(box)[2]), ([3], 1))
+
+
+@with_store
+def test_folder_move(store):
+    name, account, _ = store.account()
+    other, other_account, _ = store.account()
+    box = store.create(account, "a")
+    for _ in range(3):
+        store.save(box, keywords="Work")
+    store.admin.sql("SELECT pgbox.attribute_set(%d, false, 'comment', 'x', NULL)" % box)
+    steps = []
+    while not steps or steps[-1][1] == "t":
+        steps += rows(store, "folder_move('%s', 'a', '%s', 'from/a', 2)" % (name, other))
+    eq(steps, [["2", "t"], ["1", "t"], ["0", "f"]])
+    target = store.mailbox(other_account, "from/a")
+    eq((store.names(account), store.uids(target), store.keywords(target, 3)), (["INBOX"], [1, 2, 3], ["Work"]))
+    eq(store.admin.sql("SELECT key FROM pgbox.mailbox_attribute WHERE mailbox_id = %d" % target), [["comment"]])
+    refused("PB006", store.admin.sql, "SELECT * FROM pgbox.folder_move('%s', 'INBOX', '%s', 'x')" % (name, name))
+
+
+@with_store
+def test_restore_mailbox(store):
+    name, account, inbox = store.account()
+    for _ in range(4):
+        store.save(inbox)
+    store.expunge(inbox, [1])
+    then = moment(store)
+    store.expunge(inbox, [2, 3])
+    store.save(inbox)
+    preview = "restore_preview('%s', 'INBOX', %s)" % (name, then)
+    eq([row[1] for row in rows(store, preview)], ["2", "3"])
+    restore = "restore_mailbox('%s', 'INBOX', %s, p_limit => 1)" % (name, then)
+    eq([rows(store, restore) for _ in range(3)], [[["1", "t"]], [["1", "f"]], [["0", "f"]]])
+    eq(store.uids(inbox), [4, 5, 6, 7])
+    # restored, expunged again, restored again: once
+    store.expunge(inbox, [6, 7])
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s)" % (name, then)), [["2", "f"]])
+    # and elsewhere
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["2", "f"]])
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["0", "f"]])
+    eq(store.uids(store.mailbox(account, "was/here")), [1, 2])
+
+
+@with_store
+def test_restore_counts_copies(store):
+    """Two messages with one GUID: one stayed, and doesn't replace the other."""
+    name, _, inbox = store.account()
+    store.save(inbox)
+    guid = store.admin.value("SELECT guid FROM pgbox.message WHERE mailbox_id = %d" % inbox)
+    store.append(inbox, {"source": (inbox, 1), "guid": guid})
+    then = moment(store)
+    store.expunge(inbox, [2])
+    restore = "restore_mailbox('%s', 'INBOX', %s)" % (name, then)
+    store.admin.sql("UPDATE pgbox.message SET saved_at = saved_at - '1 hour'::interval WHERE mailbox_id = %d" % inbox)
+    eq(rows(store, restore), [["1", "f"]])
+    store.admin.sql("UPDATE pgbox.message SET saved_at = now() + '1 hour'::interval WHERE mailbox_id = %d AND uid = 3" % inbox)
+    eq(rows(store, restore), [["0", "f"]])
+
+
+@with_store
+def test_restore_account(store):
+    """Mailboxes that were deleted since, too."""
+    name, account, inbox = store.account()
+    box = store.create(account, "a")
+    for mailbox in (inbox, box):
+        store.save(mailbox)
+        store.save(mailbox)
+    then = moment(store)
+    store.expunge(inbox, [1])
+    store.expunge(box, [1])
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'a')" % name)
+    steps = []
+    while not steps or steps[-1][2] == "t":
+        steps += rows(store, "restore_account('%s', %s)" % (name, then))
+    eq(steps, [["INBOX", "1", "t"], ["a", "2", "t"], ["", "0", "f"]])
+    eq(store.uids(store.mailbox(account, "a")), [1, 2])
+    eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [["INBOX", "1", "t"]])
+    eq(len(store.uids(store.mailbox(account, "Old/INBOX"))), 1)
