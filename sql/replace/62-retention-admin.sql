@@ -1,0 +1,105 @@
+-- Policies: what is expunged by age, as rows of pgbox.policy.
+
+CREATE OR REPLACE VIEW pgbox.policy_target AS
+SELECT p.policy_id, p.account AS account_pattern, p.older_than, p.by_received, p.what,
+       a.name AS account, m.name AS folder, m.mailbox_id
+  FROM pgbox.policy AS p
+  JOIN pgbox.account AS a ON a.name LIKE p.account
+  JOIN pgbox.mailbox AS m ON m.account_id = a.account_id AND m.name LIKE p.mailbox
+ WHERE p.enabled AND a.deleted_at IS NULL AND m.deleted_at IS NULL AND m.guid IS NOT NULL
+   AND NOT a.legal_hold AND NOT m.legal_hold;
+COMMENT ON VIEW pgbox.policy_target IS 'Which mailboxes policies are for; not those under legal hold';
+COMMENT ON COLUMN pgbox.policy_target.policy_id IS 'The policy';
+COMMENT ON COLUMN pgbox.policy_target.account_pattern IS 'Its pattern of accounts';
+COMMENT ON COLUMN pgbox.policy_target.older_than IS 'Its age';
+COMMENT ON COLUMN pgbox.policy_target.by_received IS 'By which time it counts';
+COMMENT ON COLUMN pgbox.policy_target.what IS 'Which messages it is about';
+COMMENT ON COLUMN pgbox.policy_target.account IS 'An account that it is for';
+COMMENT ON COLUMN pgbox.policy_target.folder IS 'A mailbox that it is for';
+COMMENT ON COLUMN pgbox.policy_target.mailbox_id IS 'Number of that mailbox';
+
+CREATE OR REPLACE VIEW pgbox.policy_pending AS
+SELECT t.policy_id, t.account, t.folder, count(*) AS messages, sum(c.virtual_size)::bigint AS bytes,
+       min(CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END) AS oldest
+  FROM pgbox.policy_target AS t
+  JOIN pgbox.message AS g ON g.mailbox_id = t.mailbox_id
+  JOIN pgbox.message_state AS s ON s.mailbox_id = g.mailbox_id AND s.uid = g.uid
+  JOIN pgbox.content AS c ON c.content_id = g.content_id
+ WHERE CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END < pg_catalog.now() - t.older_than
+   AND CASE t.what WHEN 'seen' THEN s.flags & 8 <> 0 WHEN 'unflagged' THEN s.flags & 2 = 0 ELSE true END
+ GROUP BY t.policy_id, t.account, t.folder;
+COMMENT ON VIEW pgbox.policy_pending IS 'What policy_apply would expunge now';
+COMMENT ON COLUMN pgbox.policy_pending.policy_id IS 'The policy';
+COMMENT ON COLUMN pgbox.policy_pending.account IS 'The account';
+COMMENT ON COLUMN pgbox.policy_pending.folder IS 'The mailbox';
+COMMENT ON COLUMN pgbox.policy_pending.messages IS 'How many messages';
+COMMENT ON COLUMN pgbox.policy_pending.bytes IS 'Sum of their virtual sizes';
+COMMENT ON COLUMN pgbox.policy_pending.oldest IS 'Time of the oldest of them';
+
+-- Mailboxes in use are left alone and counted, so the order of locks doesn't
+-- matter: nobody is waited for. One policy's work in a mailbox is at most what is
+-- left of p_limit.
+CREATE OR REPLACE FUNCTION pgbox.policy_apply(p_limit bigint DEFAULT 10000)
+RETURNS TABLE (expunged bigint, busy bigint, more boolean)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_target record;
+  v_uids bigint[];
+  v_busy bigint[] := '{}';
+  v_counts jsonb := '{}';
+BEGIN
+  expunged := 0;
+  more := false;
+  FOR v_target IN
+    SELECT t.policy_id, t.older_than, t.by_received, t.what, t.mailbox_id
+      FROM pgbox.policy_target AS t
+      JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = t.mailbox_id AND c.messages > 0
+     ORDER BY t.mailbox_id, t.policy_id
+  LOOP
+    v_uids := ARRAY(
+      SELECT g.uid
+        FROM pgbox.message AS g
+        JOIN pgbox.message_state AS s ON s.mailbox_id = g.mailbox_id AND s.uid = g.uid
+       WHERE g.mailbox_id = v_target.mailbox_id
+         AND CASE WHEN v_target.by_received THEN g.received_at ELSE g.saved_at END < now() - v_target.older_than
+         AND CASE v_target.what WHEN 'seen' THEN s.flags & 8 <> 0 WHEN 'unflagged' THEN s.flags & 2 = 0 ELSE true END
+       ORDER BY g.uid
+       LIMIT p_limit - expunged + 1);
+    CONTINUE WHEN v_uids = '{}' OR v_target.mailbox_id = ANY (v_busy);
+    more := cardinality(v_uids) > p_limit - expunged;
+    EXIT WHEN expunged = p_limit;
+    PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = v_target.mailbox_id FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+      v_busy := v_busy || v_target.mailbox_id;
+      more := false;
+      CONTINUE;
+    END IF;
+    -- with the lock: flags may have changed, the mailbox may be gone or under hold
+    v_uids := ARRAY(
+      SELECT s.uid
+        FROM pgbox.message_state AS s
+       WHERE s.mailbox_id = v_target.mailbox_id AND s.uid = ANY (v_uids[:p_limit - expunged])
+         AND CASE v_target.what WHEN 'seen' THEN s.flags & 8 <> 0 WHEN 'unflagged' THEN s.flags & 2 = 0 ELSE true END
+         AND EXISTS (SELECT 1 FROM pgbox.policy_target AS t
+                      WHERE t.policy_id = v_target.policy_id AND t.mailbox_id = v_target.mailbox_id));
+    IF v_uids = '{}' THEN
+      more := false;
+      CONTINUE;
+    END IF;
+    PERFORM 1 FROM pgbox.message_expunge(v_target.mailbox_id, v_uids, 'policy ' || v_target.policy_id);
+    expunged := expunged + cardinality(v_uids);
+    v_counts := jsonb_set(v_counts, ARRAY['policy ' || v_target.policy_id],
+                          to_jsonb(COALESCE((v_counts ->> ('policy ' || v_target.policy_id))::bigint, 0) + cardinality(v_uids)));
+    EXIT WHEN more;
+  END LOOP;
+  busy := cardinality(v_busy);
+  IF expunged > 0 OR busy > 0 THEN
+    PERFORM pgbox.job_record('policy_apply', 'all policies', v_counts || jsonb_build_object('messages', expunged, 'busy', busy),
+                             CASE WHEN more THEN 'more' WHEN busy > 0 THEN 'busy' ELSE 'done' END);
+  END IF;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.policy_apply(bigint) IS 'Expunge what policies say, at most p_limit messages; call again while more is true. busy counts mailboxes in use, left for another call. Contents go when purge finds them past retention';
