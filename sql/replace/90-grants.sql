@@ -59,6 +59,15 @@ GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgb
   TO pgbox_reader;
 GRANT SELECT (content_id, body_id, size, virtual_size) ON pgbox.content TO pgbox_reader;
 GRANT SELECT (body_id, digest, size) ON pgbox.body TO pgbox_reader;
+-- without content and subjects
+GRANT SELECT ON pgbox.account_overview,
+                pgbox.folder_overview,
+                pgbox.message_overview,
+                pgbox.storage_overview,
+                pgbox.garbage_overview,
+                pgbox.table_health,
+                pgbox.replica_lag
+  TO pgbox_reader;
 
 GRANT SELECT (account_id, name, enabled, last_uidvalidity, list_modseq, created_at), UPDATE (enabled, password_hash)
   ON pgbox.account TO pgbox_admin;
