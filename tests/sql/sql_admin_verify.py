@@ -1,0 +1,80 @@
+"""Bodies against their digests; counters after a restore."""
+
+import hashlib
+import json
+import uuid
+
+from sqllib import CHUNK, SEEN, STEP, content_sql, refused, with_store
+from tap import eq, true
+
+
+def verify(store, *args):
+    """(checked, next_after or None, {body_id: problem})"""
+    checked, after, wrong = store.admin.sql("SELECT * FROM pgbox.content_verify(%s)" % ", ".join(map(str, args)))[0]
+    return int(checked), int(after) if after else None, json.loads(wrong)
+
+
+def large(store, mailbox):
+    """Store a body of two chunks; its body_id."""
+    body = uuid.uuid4().bytes + b"x" * CHUNK
+    store.db.sql("BEGIN")
+    content = int(store.db.value(content_sql(body)))
+    store.db.sql("SELECT pgbox.body_chunk_put('\\x%s', 1, '\\x%s')" % (hashlib.sha256(body).hexdigest(), body[CHUNK:].hex()))
+    store.append(mailbox, {"content": content})
+    store.db.sql("COMMIT")
+    return int(store.db.value("SELECT body_id FROM pgbox.content WHERE content_id = %d" % content))
+
+
+@with_store
+def test_verify_in_steps(store):
+    inbox = store.account()[2]
+    first = large(store, inbox)
+    store.save(inbox, uuid.uuid4().bytes)
+    last = large(store, inbox)
+    eq(verify(store, first - 1, 2), (2, last - 1, {}))
+    eq(verify(store, last - 1, 2), (1, None, {}))
+    eq(verify(store, first - 1, 3, 0), (0, last, {}), "no percent")
+    # three kinds of damage
+    damage = (("UPDATE pgbox.body_chunk SET data = set_byte(data, 3, 1) WHERE body_id = %d", "is not what its SHA-256 says"),
+              ("DELETE FROM pgbox.body_chunk WHERE body_id = %d", "has 131072 bytes, and should have 131088"),
+              ("UPDATE pgbox.content SET size = size + 1 WHERE body_id = %d", "does not fit the size of a content that refers to it"))
+    for sql, said in damage:
+        store.admin.sql("BEGIN; " + sql % last)
+        eq(verify(store, first - 1, 10), (3, None, {str(last): said}))
+        eq(store.admin.value("SELECT counts -> 'wrong' ->> '%d' FROM pgbox.job ORDER BY job_id DESC LIMIT 1" % last), said)
+        store.admin.sql("ROLLBACK")
+
+
+@with_store
+def test_after_restore(store):
+    _, account, inbox = store.account()
+    gone = store.create(account, "gone")
+    full = store.create(account, "full")
+    store.save(inbox)
+    store.save(inbox)
+    store.store(inbox, [1], add=SEEN)
+    store.expunge(inbox, [2])
+    store.save(full, uid=4278190000)
+    store.db.sql("SELECT pgbox.mailbox_delete(%d, %d)" % (account, gone))
+    facts = "SELECT uidvalidity FROM pgbox.mailbox WHERE mailbox_id = %d"
+    before = {box: (store.counters(box), store.admin.value(facts % box)) for box in (inbox, gone, full)}
+    epoch = int(store.admin.value("SELECT epoch FROM pgbox.store"))
+    changes = 1 << 30
+    done = store.admin.sql("SELECT * FROM pgbox.after_restore()")[0]
+    true(int(done[2]) == 1 and int(done[3]) > epoch, done)
+    for box in (inbox, gone):
+        uid, modseq, *rest = before[box][0]
+        eq(store.counters(box), tuple([uid + 1000000, modseq + changes * STEP] + rest))
+        eq(store.admin.value(facts % box), before[box][1])
+    eq(store.counters(full), before[full][0])
+    true(store.admin.value(facts % full) != before[full][1], "no room for a jump: another UIDVALIDITY")
+    # who was ahead of the backup hears of every message, and must compare
+    level = before[inbox][0][1] + (changes - 1) * STEP
+    pulled = store.pull(inbox, level)
+    eq([row[0] for row in pulled[1]], ["1"])
+    eq(pulled[0][0][4].strip("{}").split(",")[2], str(level))
+    true(int(store.admin.value("SELECT pgbox.uidvalidity_next(%d)" % account)) > int(store.admin.value(facts % full)), "never twice")
+    again = store.admin.sql("SELECT epoch FROM pgbox.after_restore(1, 1)")
+    true(int(again[0][0]) > int(done[3]), "each has an epoch of its own")
+    eq(store.admin.sql("SELECT tgname FROM pg_trigger WHERE tgenabled = 'D'"), [], "triggers are on again")
+    refused("22023", store.admin.sql, "SELECT pgbox.after_restore(0)")
