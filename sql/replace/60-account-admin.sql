@@ -135,14 +135,17 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_quota(text, bigint, bigint) IS 'Limit the number of messages and the sum of their sizes; NULL: no limit. What is there stays, whatever the limit';
 
+-- plpgsql, which keeps the plan
 CREATE OR REPLACE FUNCTION pgbox.quota_usage(p_account bigint, OUT messages bigint, OUT bytes bigint)
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT COALESCE(sum(c.messages), 0), COALESCE(sum(c.virtual_size), 0)
+BEGIN
+  SELECT COALESCE(sum(c.messages), 0), COALESCE(sum(c.virtual_size), 0) INTO messages, bytes
     FROM pgbox.mailbox AS m
     JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
-   WHERE m.account_id = p_account AND m.deleted_at IS NULL
+   WHERE m.account_id = p_account AND m.deleted_at IS NULL;
+END
 $$;
 COMMENT ON FUNCTION pgbox.quota_usage(bigint) IS 'What counts for the quota of an account. VOLATILE: who has waited for the lock sees what the other one has committed';
 
