@@ -166,6 +166,15 @@ BEGIN
            GROUP BY n.mailbox_id) AS d
    WHERE c.mailbox_id = d.mailbox_id
      AND c.mailbox_id = ANY (ARRAY(SELECT DISTINCT n.mailbox_id FROM new_rows AS n));
+  -- after the counters, as message_append does
+  PERFORM pgbox.quota_check(q.account_id, 0, 0)
+     FROM (SELECT l.account_id
+             FROM pgbox.account_quota AS l
+            WHERE l.account_id = ANY (ARRAY(SELECT m.account_id
+                                              FROM pgbox.mailbox AS m
+                                             WHERE m.mailbox_id = ANY (ARRAY(SELECT DISTINCT n.mailbox_id FROM new_rows AS n))))
+            ORDER BY l.account_id
+              FOR NO KEY UPDATE) AS q;
   RETURN NULL;
 END
 $$;

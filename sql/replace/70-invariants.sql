@@ -104,7 +104,8 @@ found (rule, relation, ids, problem, kind, target) AS (
   SELECT 'an account has an INBOX', 'account', pg_catalog.jsonb_build_object('account_id', a.account_id),
          pg_catalog.format('account %s has no INBOX', a.account_id), 'account', a.account_id
     FROM pgbox.account AS a
-   WHERE NOT EXISTS (SELECT 1 FROM live AS m
+   WHERE a.deleted_at IS NULL
+     AND NOT EXISTS (SELECT 1 FROM live AS m
                       WHERE m.account_id = a.account_id AND m.name = 'INBOX' AND m.guid IS NOT NULL)
   UNION ALL
   SELECT 'a mailbox has its parents', 'mailbox', pg_catalog.jsonb_build_object('mailbox_id', m.mailbox_id),

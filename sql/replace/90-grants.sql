@@ -33,8 +33,14 @@ BEGIN
   FOR v_function IN
     SELECT p.oid FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pgbox'::regnamespace
-       AND p.proname IN ('account_create', 'account_set_password', 'account_lock', 'account_repair',
-                         'mailbox_lock', 'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step')
+       AND p.proname IN ('account_create', 'account_set_password', 'account_lock', 'account_repair', 'mailbox_lock',
+                         'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change',
+                         'modseq_step', 'account_rename', 'account_disable', 'account_enable', 'account_delete',
+                         'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create',
+                         'folder_rename', 'folder_delete', 'folder_empty', 'folder_undelete', 'folder_move',
+                         'folder_set_hold', 'message_search', 'message_copy', 'message_undelete', 'messages_expire',
+                         'messages_expunge', 'restore_preview', 'restore_mailbox', 'restore_account', 'policy_apply',
+                         'content_verify', 'after_restore')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
     IF (SELECT p.provolatile = 'v' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN

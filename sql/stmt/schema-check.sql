@@ -1,3 +1,3 @@
 -- The first statement on each connection: are these statements and this schema
--- made for each other? This pgbox needs schema 1 and runs on the next one too.
-SELECT pgbox.schema_check(1, 2)
+-- made for each other? This pgbox needs schema 2 and runs on the next one too.
+SELECT pgbox.schema_check(2, 3)

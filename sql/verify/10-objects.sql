@@ -3,8 +3,14 @@
 -- migrate/'s objects.
 WITH admin (names) AS (
   -- functions of administrators alone
-  VALUES (ARRAY['account_create', 'account_set_password', 'account_lock', 'account_repair',
-                'mailbox_lock', 'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change', 'modseq_step']))
+  VALUES (ARRAY['account_create', 'account_set_password', 'account_lock', 'account_repair', 'mailbox_lock',
+                'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change',
+                'modseq_step', 'account_rename', 'account_disable', 'account_enable', 'account_delete',
+                'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create', 'folder_rename',
+                'folder_delete', 'folder_empty', 'folder_undelete', 'folder_move', 'folder_set_hold',
+                'message_search', 'message_copy', 'message_undelete', 'messages_expire', 'messages_expunge',
+                'restore_preview', 'restore_mailbox', 'restore_account', 'policy_apply', 'content_verify',
+                'after_restore']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL

@@ -32,7 +32,7 @@ static const struct rule_error rule_errors[] = {
 	{ "PB002", MAIL_ERROR_NOTFOUND, "Mailbox doesn't exist" },
 	{ "PB003", MAIL_ERROR_EXISTS, "Mailbox already exists" },
 	{ "PB004", MAIL_ERROR_EXPUNGED, "The message was expunged" },
-	{ "PB005", MAIL_ERROR_NOQUOTA, MAIL_ERRSTR_NO_QUOTA },
+	{ "PB011", MAIL_ERROR_NOQUOTA, MAIL_ERRSTR_NO_QUOTA },
 	{ "PB006", MAIL_ERROR_NOTPOSSIBLE, "This is not possible" },
 	{ "PB007", MAIL_ERROR_EXISTS, "Mailbox has children, delete them first" },
 	{ "PB008", MAIL_ERROR_LIMIT, PGBOX_ERRSTR_LIMIT },

@@ -157,6 +157,19 @@ def test_quota_of_bytes(store):
 
 
 @with_store
+def test_quota_of_plain_inserts(store):
+    name, _, inbox = store.account()
+    store.save(inbox)
+    call(store, "account_set_quota", quote(name), "3", "NULL")
+    copy = ("INSERT INTO pgbox.message (mailbox_id, content_id) SELECT mailbox_id, content_id FROM pgbox.message"
+            " WHERE mailbox_id = %d AND uid <= 2" % inbox)
+    store.admin.sql(copy)
+    store.admin.sql(copy.replace("<= 2", "= 1"))
+    refused("PB011", store.admin.sql, copy)
+    eq(len(store.uids(inbox)), 3)
+
+
+@with_store
 def test_quota_of_concurrent_deliveries(store):
     """Eight sessions, four mailboxes, a limit of 30: never more, and never fewer."""
     name, account, inbox = store.account()

@@ -21,7 +21,7 @@ def uids_of(store, call):
 
 def moment(store):
     """The time now, with room before and after: saved_at counts seconds."""
-    store.admin.sql("UPDATE pgbox.message SET saved_at = date_trunc('second', clock_timestamp() - '1 second'::interval)"
+    store.force("UPDATE pgbox.message SET saved_at = date_trunc('second', clock_timestamp() - '1 second'::interval)"
                     " WHERE saved_at > clock_timestamp() - '1 second'::interval")
     now = store.admin.value("SELECT clock_timestamp()")
     time.sleep(0.01)
@@ -41,7 +41,7 @@ def test_search(store):
         store.save(inbox, b"x" * (1 + number * 100))
     store.store(inbox, [1, 2], add=SEEN, keywords_add="Work")
     store.store(inbox, [2, 3], add=FLAGGED)
-    store.admin.sql("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    store.force("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
     call = "message_search('%s', 'inbox'%%s)" % name
     eq(uids_of(store, call % ""), [1, 2, 3, 4])
     eq(uids_of(store, call % ", p_saved_before => now() - '2.5 days'::interval"), [3, 4])
@@ -90,7 +90,7 @@ def test_expire(store):
     name, _, inbox = store.account()
     store.save(inbox)
     store.save(inbox)
-    store.admin.sql("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    store.force("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
     eq(rows(store, "messages_expire('%s', 'INBOX', '36 hours')" % name), [["1", "f"]])
     eq(store.uids(inbox), [1])
 
@@ -264,9 +264,9 @@ def test_restore_counts_copies(store):
     then = moment(store)
     store.expunge(inbox, [2])
     restore = "restore_mailbox('%s', 'INBOX', %s)" % (name, then)
-    store.admin.sql("UPDATE pgbox.message SET saved_at = saved_at - '1 hour'::interval WHERE mailbox_id = %d" % inbox)
+    store.force("UPDATE pgbox.message SET saved_at = saved_at - '1 hour'::interval WHERE mailbox_id = %d" % inbox)
     eq(rows(store, restore), [["1", "f"]])
-    store.admin.sql("UPDATE pgbox.message SET saved_at = now() + '1 hour'::interval WHERE mailbox_id = %d AND uid = 3" % inbox)
+    store.force("UPDATE pgbox.message SET saved_at = now() + '1 hour'::interval WHERE mailbox_id = %d AND uid = 3" % inbox)
     eq(rows(store, restore), [["0", "f"]])
 
 

@@ -21,7 +21,7 @@ def there(store, body):
 def age(store, mailbox, days):
     """Messages, tombstones, and the deletion of a mailbox are so old."""
     for what, table in (("saved_at", "message"), ("expunged_at", "expunged"), ("deleted_at", "mailbox")):
-        store.admin.sql("UPDATE pgbox.%s SET %s = now() - '%d days'::interval WHERE mailbox_id = %d%s" % (
+        store.force("UPDATE pgbox.%s SET %s = now() - '%d days'::interval WHERE mailbox_id = %d%s" % (
             table, what, days, mailbox, " AND deleted_at IS NOT NULL" if table == "mailbox" else ""))
 
 
@@ -118,7 +118,7 @@ def aged(store, mailbox, count):
     """So many messages, UID n saved n days ago."""
     for _ in range(count):
         store.save(mailbox)
-    store.admin.sql("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % mailbox)
+    store.force("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % mailbox)
 
 
 def with_policies(test):
@@ -173,7 +173,7 @@ def test_policies_skip_what_is_held_or_in_use(store):
     store.db.sql("COMMIT")
     eq((store.uids(inbox), store.uids(held), store.uids(used)), ([], [1, 2], [1, 2, 3]))
     eq(store.admin.value("SELECT outcome FROM pgbox.job ORDER BY job_id DESC LIMIT 1"), "busy")
-    store.admin.sql("UPDATE pgbox.message SET saved_at = now() WHERE uid = 3")
+    store.force("UPDATE pgbox.message SET saved_at = now() WHERE uid = 3")
     eq(rows(store, "policy_apply()"), [["2", "0", "f"]])
     eq(store.uids(used), [3])
 
