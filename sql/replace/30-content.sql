@@ -167,17 +167,33 @@ BEGIN
 
   -- Contents of tombstones past retention. The tombstone itself stays: it is
   -- small, and it is what tells a node that slept for a year.
-  WITH old AS (
+  -- Accounts with a shorter one are looked at by themselves: else each purge
+  -- would pass over what all others have expunged since.
+  WITH of_store AS (
     SELECT e.mailbox_id, e.uid, e.content_id
       FROM pgbox.expunged AS e
       JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
       JOIN pgbox.account AS a ON a.account_id = m.account_id
-     WHERE e.expunged_at < v_now - v_shortest
+     WHERE e.expunged_at < v_now - v_retention
        AND e.expunged_at < v_now - COALESCE(a.retention, v_retention)
        AND NOT m.legal_hold AND NOT a.legal_hold
        AND e.content_id IS NOT NULL
      ORDER BY e.expunged_at
      LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
+  of_accounts AS (
+    SELECT e.mailbox_id, e.uid, e.content_id
+      FROM pgbox.account AS a
+      JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
+      JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id
+     WHERE a.retention < v_retention
+       AND e.expunged_at < v_now - a.retention AND e.expunged_at >= v_now - v_retention
+       AND NOT m.legal_hold AND NOT a.legal_hold
+       AND e.content_id IS NOT NULL
+     LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
+  old AS (
+    SELECT s.mailbox_id, s.uid, s.content_id FROM of_store AS s
+    UNION ALL
+    SELECT s.mailbox_id, s.uid, s.content_id FROM of_accounts AS s),
   done AS (
     UPDATE pgbox.expunged AS e
        SET content_id = NULL

@@ -393,7 +393,7 @@ REFUSALS = (
 TABLES = ("message", "message_state", "expunged", "mailbox", "mailbox_counter", "mailbox_keyword", "mailbox_attribute",
           "account", "subscription", "content", "body", "body_chunk", "store")
 PICTURE = " UNION ALL ".join("SELECT '%s', md5(string_agg(t::text, '' ORDER BY t::text)) FROM pgbox.%s AS t" % (name, name)
-                             for name in TABLES)
+                             for name in TABLES) + " ORDER BY 1"
 
 
 @with_store

@@ -44,11 +44,15 @@ def fill(store):
 
 
 def buffers(session, sql):
-    """Pages that a statement touched."""
+    """Pages that a statement touches: the least of three times, for an ANALYZE in
+    the background makes functions plan anew, and that reads catalogs."""
     session.sql(sql)
-    text = "\n".join(row[0] for row in session.sql("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + sql))
-    plan = json.loads(text)[0]["Plan"]
-    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    counts = []
+    for _ in range(3):
+        text = "\n".join(row[0] for row in session.sql("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + sql))
+        plan = json.loads(text)[0]["Plan"]
+        counts.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+    return min(counts)
 
 
 @timeout(180)
