@@ -126,6 +126,7 @@ DECLARE
   v_retention interval;
   v_shortest interval;
   v_mailbox bigint;
+  v_short bigint[];
   v_contents bigint[];
   v_gone bigint[];
   v_count bigint;
@@ -169,6 +170,10 @@ BEGIN
   -- small, and it is what tells a node that slept for a year.
   -- Accounts with a shorter one are looked at by themselves: else each purge
   -- would pass over what all others have expunged since.
+  v_short := ARRAY(SELECT m.mailbox_id
+                     FROM pgbox.account AS a
+                     JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
+                    WHERE a.retention < v_retention AND NOT m.legal_hold AND NOT a.legal_hold);
   WITH of_store AS (
     SELECT e.mailbox_id, e.uid, e.content_id
       FROM pgbox.expunged AS e
@@ -182,12 +187,11 @@ BEGIN
      LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
   of_accounts AS (
     SELECT e.mailbox_id, e.uid, e.content_id
-      FROM pgbox.account AS a
-      JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
-      JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id
-     WHERE a.retention < v_retention
+      FROM pgbox.expunged AS e
+      JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     WHERE e.mailbox_id = ANY (v_short)
        AND e.expunged_at < v_now - a.retention AND e.expunged_at >= v_now - v_retention
-       AND NOT m.legal_hold AND NOT a.legal_hold
        AND e.content_id IS NOT NULL
      LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
   old AS (

@@ -465,10 +465,13 @@ AS $$
 #variable_conflict use_column
 BEGIN
   SELECT 0, c.uid_next, c.highest_modseq,
+         -- the newest tombstone, not EXISTS: statistics mix the modseqs of all
+         -- mailboxes, and for EXISTS they may prefer to read the whole table
          ARRAY[m.uidvalidity, c.first_recent_uid, c.pruned_modseq, s.epoch, c.messages,
                (p_since > 0 AND c.highest_modseq > p_since
-                AND EXISTS (SELECT 1 FROM pgbox.expunged AS e
-                             WHERE e.mailbox_id = p_mailbox AND e.modseq > p_since))::integer]
+                AND COALESCE((SELECT e.modseq FROM pgbox.expunged AS e
+                               WHERE e.mailbox_id = p_mailbox
+                               ORDER BY e.modseq DESC LIMIT 1), 0) > p_since)::integer]
     INTO kind, uid, modseq, info
     FROM pgbox.mailbox AS m
     JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
