@@ -18,6 +18,7 @@
 #include "pgbox-mail.h"
 #include "pgbox-commit.h"
 #include "pgbox-attribute.h"
+#include "pgbox-thread.h"
 #include "pgbox-mailbox.h"
 
 struct mailbox *
@@ -109,6 +110,7 @@ static int mailbox_open_index(struct pgbox_mailbox *mbox)
 	if (index_storage_mailbox_alloc_index(box) < 0)
 		return -1;
 	pgbox_index_register(mbox);
+	pgbox_thread_mailbox_open(mbox);
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
 	mail_index_modseq_enable(box->index);

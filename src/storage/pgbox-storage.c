@@ -11,6 +11,7 @@
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"
 #include "pgbox-mailbox.h"
+#include "pgbox-thread.h"
 #include "pgbox-storage.h"
 
 /* Messages that are asked for together with the first one of a search, where
@@ -75,6 +76,7 @@ static void pgbox_storage_destroy(struct mail_storage *_storage)
 {
 	struct pgbox_storage *storage = PGBOX_STORAGE(_storage);
 
+	pgbox_thread_storage_destroy(storage);
 	index_storage_destroy(_storage);
 	if (storage->conn != NULL)
 		pgbox_conn_unref(&storage->conn);

@@ -23,6 +23,8 @@ struct pgbox_storage {
 	struct mail_storage storage;
 	/* shared by the whole process; NULL until create() succeeded */
 	struct pgbox_conn *conn;
+	/* see pgbox-thread.c; NULL until a mailbox is opened */
+	struct mail_index *thread_index;
 };
 
 /* What a local index knows of the database, kept in the index as header

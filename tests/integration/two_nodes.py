@@ -13,18 +13,22 @@ a while ago and resynchronise on either node.
 What commands there are is repeatable by the seed; what comes first where they
 are sent at once isn't."""
 
+import contextlib
 import copy
 import os
 import random
 import re
 import shutil
+import signal
 import time
 
+import proc
 from cache_exact import prune
 from cache_truth import Truth, check
 from imapclient import ImapError, Lit, flags_of, parse_set
 from mails import PLAIN, fill, simple
 from tap import eq, only, timeout, true
+from weather_server import Holder, waiting
 
 MAILBOXES = ("INBOX", "one", "two")
 KEYWORDS = ("$Label1", "$Label2", "own", "Other", "k1", "k2")
@@ -548,6 +552,67 @@ def test_expunge_is_told_once(lab):
     lines = sums.doveadm("quota", "get", user=user).stdout.decode().splitlines()
     count, = [line.split()[3] for line in lines if " MESSAGE " in line]
     eq(int(count), 3, "the other node has expunged two, and this one two")
+
+
+def threads(client):
+    """All threads of the selected mailbox, by UIDs."""
+    return client.ok("UID THREAD REFERENCES UTF-8 ALL").one("THREAD")
+
+
+def answer_to(number, *ids):
+    """A message that answers others."""
+    head = "References: %s\r\n" % " ".join("<%s@example.org>" % name for name in ids)
+    return head.encode() + simple(number)
+
+
+@contextlib.contextmanager
+def stopped_with_answer(lab, pid, ask):
+    """Call ask(), which makes the imap process read messages, and stop the process
+    before it gets what the database answers."""
+    holder = Holder(lab)
+    holder.say("LOCK TABLE pgbox.message IN ACCESS EXCLUSIVE MODE")
+    ask()
+    proc.wait_for(lambda: waiting(lab), 10, "a question that waits")
+    backend, = waiting(lab)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        holder.close()
+        proc.wait_for(lambda: lab.cluster.value("SELECT state FROM pg_stat_activity WHERE pid = " + backend) == "idle",
+                      10, "the answer")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@only("pgbox")
+@timeout(60)
+def test_thread_of_what_vanishes(lab):
+    """One session reads a message right before another node expunges it, a second
+    session asks for it right afterwards: neither spoils THREAD for the other."""
+    user = lab.user()
+    late = lab.imap(user)
+    pid, = lab.node().imap_pids(user)
+    early, other = lab.imap(user), lab.imap(user, lab.node("second"))
+    fill(other, "INBOX", 3)
+    for client in (early, late, other):
+        client.ok("SELECT INBOX")
+        eq(threads(client), [[b"1"], [b"2"], [b"3"]])
+    other.ok("APPEND INBOX ", Lit(answer_to(7, "m1", "lost")))
+    for client in (early, late, other):
+        client.ok("NOOP")
+    tags = []
+    with stopped_with_answer(lab, pid, lambda: tags.append(late.send("THREAD REFERENCES UTF-8 ALL"))):
+        other.ok("STORE 4 +FLAGS.SILENT (\\Deleted)")
+        other.ok("EXPUNGE")
+        eq(early.ok("THREAD REFERENCES UTF-8 ALL").one("THREAD"), [[b"4"], [b"1"], [b"2"], [b"3"]])
+    eq(late.finish(tags[0]).one("THREAD"), [[b"1", b"4"], [b"2"], [b"3"]])
+    other.ok("APPEND INBOX ", Lit(answer_to(8, "m2")))
+    other.ok("APPEND INBOX ", Lit(answer_to(9, "m2", "m8")))
+    fresh = lab.imap(user)
+    fresh.ok("SELECT INBOX")
+    for client in (early, late, other, fresh):
+        client.ok("NOOP")
+        eq(threads(client), [[b"1"], [b"2", b"5", b"6"], [b"3"]])
 
 
 def history(lab, seed):
