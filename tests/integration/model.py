@@ -394,13 +394,19 @@ class World:
         box = self.boxes[name]
         if self.rng.random() < 0.5:
             self.note("force-resync %s on %s" % (name, node.name))
-            node.doveadm("force-resync", name, user=self.user)
+            node.doveadm("force-resync", name, user=self.user, check=node not in self.damaged)
             return
+        before = box.uid_next, box.highest
         box.uid_next += self.rng.randint(1, 4)
         box.highest += STEP * self.rng.randint(1, 3)
         self.note("update %s to %d, %d on %s" % (name, box.uid_next, box.highest, node.name))
-        node.doveadm("mailbox", "update", "--min-next-uid", str(box.uid_next),
-                     "--min-highest-modseq", str(box.highest - 1), name, user=self.user)
+        done = node.doveadm("mailbox", "update", "--min-next-uid", str(box.uid_next), "--min-highest-modseq",
+                            str(box.highest - 1), name, user=self.user, check=node not in self.damaged)
+        if done.returncode:
+            # Dovecot finds the damage, and does nothing
+            self.note("refused")
+            box.uid_next, box.highest = before
+            return
         box.highest += STEP
 
     def wipe(self):
