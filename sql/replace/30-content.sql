@@ -138,7 +138,9 @@ BEGIN
   tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
   v_contents := '{}';
 
-  -- messages of mailboxes deleted too long ago, one mailbox at a time
+  -- Messages of mailboxes deleted too long ago, one mailbox at a time. Its account
+  -- too, so as to keep out of the way of administrators who have locked that before
+  -- they change messages: theirs is no order of contents. Nobody is waited for here.
   SELECT m.mailbox_id INTO v_mailbox
     FROM pgbox.mailbox AS m
     JOIN pgbox.account AS a ON a.account_id = m.account_id
@@ -146,12 +148,20 @@ BEGIN
      AND m.deleted_at < v_now - COALESCE(a.retention, v_retention)
      AND NOT m.legal_hold AND NOT a.legal_hold
    ORDER BY m.deleted_at
-   LIMIT 1 FOR UPDATE OF m SKIP LOCKED;
+   LIMIT 1 FOR UPDATE OF m SKIP LOCKED FOR NO KEY UPDATE OF a SKIP LOCKED;
   IF FOUND THEN
+    -- Not those that somebody is changing: who changes messages of deleted
+    -- mailboxes has locked their counters, which are not locked here, and goes
+    -- over the rows in another order.
     WITH gone AS (
       DELETE FROM pgbox.message AS g
        WHERE g.mailbox_id = v_mailbox
-         AND g.uid IN (SELECT i.uid FROM pgbox.message AS i WHERE i.mailbox_id = v_mailbox ORDER BY i.uid LIMIT p_limit)
+         AND g.uid IN (SELECT i.uid
+                         FROM pgbox.message AS i
+                         JOIN pgbox.message_state AS s ON s.mailbox_id = i.mailbox_id AND s.uid = i.uid
+                        WHERE i.mailbox_id = v_mailbox
+                        ORDER BY i.uid
+                        LIMIT p_limit FOR UPDATE OF i, s SKIP LOCKED)
       RETURNING g.content_id)
     SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
     tombstones := tombstones + v_count;

@@ -359,6 +359,11 @@ CREATE PROCEDURE iso.age(p_box text) LANGUAGE sql SECURITY DEFINER AS $$
   UPDATE pgbox.mailbox SET deleted_at = now() - '15 days'::interval WHERE mailbox_id = iso.box(p_box) AND deleted_at IS NOT NULL
 $$;
 
+-- An administrator's plain statement on one message, of a deleted mailbox too.
+CREATE PROCEDURE iso.flag_plain(p_box text, p_uid bigint, p_flags integer) LANGUAGE sql SECURITY DEFINER AS $$
+  UPDATE pgbox.message_state SET flags = flags | p_flags::smallint WHERE mailbox_id = iso.box(p_box) AND uid = p_uid
+$$;
+
 CREATE FUNCTION iso.purge() RETURNS TABLE (tombstones bigint, mailboxes bigint, contents bigint, bodies bigint) LANGUAGE sql AS
 $$ SELECT p.* FROM stmt.purge(1000) AS p $$;
 
