@@ -283,7 +283,7 @@ def test_lmtp_and_doveadm(lab):
     has(b"login1\n", node.doveadm("user", "*").stdout)
 
 
-@timeout(200)
+@timeout(260)
 def test_database_down(lab):
     """PostgreSQL away at login: temporary failure, 4xx, and then it works."""
     node = node_of(lab)
@@ -296,7 +296,7 @@ def test_database_down(lab):
         eq(reply.status, "NO")
         eq(reply.code, "UNAVAILABLE")
         started = time.monotonic()
-        code, text = node.lmtp(timeout=100).deliver(PLAIN, user)[user]
+        code, text = node.lmtp(timeout=160).deliver(PLAIN, user)[user]
         print("# LMTP refused after %.0f s" % (time.monotonic() - started))
         true(400 <= code < 500, text)
     finally:
