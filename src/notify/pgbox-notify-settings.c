@@ -1,16 +1,14 @@
 /* Copyright (c) 2026 pgbox authors, see the included COPYING file */
 
 #include "lib.h"
-#include "array.h"
 #include "settings-parser.h"
 #include "master-service.h"
 #include "master-service-settings.h"
+#include "mail-user.h"
 #include "mail-storage-settings.h"
 #include "pgbox-db-mailbox.h"
 #include "pgbox-notify-settings.h"
 
-#define NOTIFY_DEFAULT_CONNECT_TIMEOUT_MSECS (5 * 1000)
-#define NOTIFY_DEFAULT_QUERY_TIMEOUT_MSECS (30 * 1000)
 #define NOTIFY_DEFAULT_CHECK_INTERVAL_MSECS (10 * 1000)
 #define NOTIFY_DEFAULT_MAX_WAKING 8
 
@@ -19,29 +17,13 @@ const struct setting_parser_info *const pgbox_notify_setting_roots[] = {
 	NULL
 };
 
-/* Returns NULL if it isn't set. */
-static const char *
-plugin_get(const struct mail_user_settings *user_set, const char *name)
-{
-	const char *const *envs;
-	unsigned int i, count;
-
-	if (!array_is_created(&user_set->plugin_envs))
-		return NULL;
-	envs = array_get(&user_set->plugin_envs, &count);
-	for (i = 0; i + 1 < count; i += 2) {
-		if (strcmp(envs[i], name) == 0)
-			return envs[i + 1];
-	}
-	return NULL;
-}
-
 static int
 plugin_get_msecs(const struct mail_user_settings *user_set, const char *name,
 		 unsigned int default_msecs, unsigned int *msecs_r,
 		 const char **error_r)
 {
-	const char *value = plugin_get(user_set, name), *error;
+	const char *value = mail_user_set_plugin_getenv(user_set, name);
+	const char *error;
 
 	*msecs_r = default_msecs;
 	if (value == NULL)
@@ -61,7 +43,8 @@ static int
 settings_get_max_waking(const struct mail_user_settings *user_set,
 			unsigned int *max_waking_r, const char **error_r)
 {
-	const char *value = plugin_get(user_set, "pgbox_notify_wakes");
+	const char *value =
+		mail_user_set_plugin_getenv(user_set, "pgbox_notify_wakes");
 
 	*max_waking_r = NOTIFY_DEFAULT_MAX_WAKING;
 	if (value == NULL)
@@ -83,9 +66,10 @@ int pgbox_notify_settings_get(const char *conninfo,
 
 	i_zero(set_r);
 	if (conninfo == NULL)
-		conninfo = plugin_get(user_set, "pgbox_notify_db");
+		conninfo = mail_user_set_plugin_getenv(user_set,
+						       "pgbox_notify_db");
 	if (conninfo == NULL)
-		conninfo = plugin_get(user_set, "pgbox_db");
+		conninfo = mail_user_set_plugin_getenv(user_set, "pgbox_db");
 	if (conninfo == NULL || *conninfo == '\0') {
 		*error_r = "neither pgbox_notify_db nor pgbox_db is set: set "
 			"plugin { pgbox_db = <libpq connection string> }";
@@ -95,10 +79,10 @@ int pgbox_notify_settings_get(const char *conninfo,
 	set_r->conn.application_name = "pgbox-notify";
 	pgbox_schema_set_check(&set_r->conn);
 	if (plugin_get_msecs(user_set, "pgbox_connect_timeout",
-			     NOTIFY_DEFAULT_CONNECT_TIMEOUT_MSECS,
+			     PGBOX_DEFAULT_CONNECT_TIMEOUT_MSECS,
 			     &set_r->conn.connect_timeout_msecs, error_r) < 0 ||
 	    plugin_get_msecs(user_set, "pgbox_query_timeout",
-			     NOTIFY_DEFAULT_QUERY_TIMEOUT_MSECS,
+			     PGBOX_DEFAULT_QUERY_TIMEOUT_MSECS,
 			     &set_r->conn.query_timeout_msecs, error_r) < 0 ||
 	    plugin_get_msecs(user_set, "pgbox_notify_check_interval",
 			     NOTIFY_DEFAULT_CHECK_INTERVAL_MSECS,

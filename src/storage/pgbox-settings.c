@@ -8,8 +8,6 @@
 #include "pgbox-db-mailbox.h"
 #include "pgbox-storage.h"
 
-#define PGBOX_DEFAULT_CONNECT_TIMEOUT_MSECS (5 * 1000)
-#define PGBOX_DEFAULT_QUERY_TIMEOUT_MSECS (30 * 1000)
 #define PGBOX_DEFAULT_IDLE_TIMEOUT_MSECS (5 * 1000)
 
 static int

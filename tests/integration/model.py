@@ -17,7 +17,7 @@ import shutil
 import time
 
 from cache_exact import prune
-from cache_truth import Truth, damage, picture
+from cache_truth import FLAG_BITS, Truth, damage, picture
 from imapclient import ImapError, Lit, parse_set
 from mails import PLAIN, simple
 from model_state import STEP, Box, Memory, Row, check_select, resync_condstore, resync_qresync
@@ -26,7 +26,7 @@ from tap import eq, only, timeout, true
 MAILBOXES = ("INBOX", "one", "two")
 KEYWORDS = ("$Label1", "$Label2", "own", "Other", "k1")
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted")
-FLAG_BITS = {"\\Answered": 1, "\\Flagged": 2, "\\Deleted": 4, "\\Seen": 8, "\\Draft": 16}
+FLAG_BIT = {name: bit for bit, name in FLAG_BITS.items()}
 STEPS = 120
 SECONDS = 50
 CHECK_EVERY = 12
@@ -359,7 +359,7 @@ class World:
             return
         flag, keyword = self.rng.choice(FLAGS), self.rng.choice(KEYWORDS)
         how = self.rng.choice("+-")
-        add, remove = (FLAG_BITS[flag], 0) if how == "+" else (0, FLAG_BITS[flag])
+        add, remove = (FLAG_BIT[flag], 0) if how == "+" else (0, FLAG_BIT[flag])
         words = (keyword, "") if how == "+" else ("", keyword)
         self.note("SQL %s %s %s %s %s" % (name, uids, how, flag, keyword))
         self.lab.cluster.psql(

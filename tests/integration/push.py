@@ -33,9 +33,9 @@ service imap-hibernate {
 NO_POLL = "mailbox_idle_check_interval = 1 hour\n"
 
 
-def nodes(lab, *names):
+def nodes(lab, *names, extra=""):
     """Nodes with the service, whose sessions don't poll."""
-    found = [lab.node(name, notify=True, extra=NO_POLL) for name in names or ("push1", "push2")]
+    found = [lab.node(name, notify=True, extra=NO_POLL + extra) for name in names or ("push1", "push2")]
     for node in found:
         wait_vouched(lab, node)
     return found
@@ -532,11 +532,8 @@ def test_no_flush_for_signals(lab):
 
 def hibernating(lab):
     """Two nodes that park idle sessions after a second."""
-    extra = NO_POLL + HIBERNATE % {"group": proc.group_of(lab.node()._internal), "user": lab.node()._internal}
-    found = [lab.node(name, notify=True, extra=extra) for name in ("hib1", "hib2")]
-    for node in found:
-        wait_vouched(lab, node)
-    return found
+    internal = lab.node()._internal
+    return nodes(lab, "hib1", "hib2", extra=HIBERNATE % {"group": proc.group_of(internal), "user": internal})
 
 
 def parked(node, user):

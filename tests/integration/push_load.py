@@ -8,7 +8,7 @@ import time
 import proc
 from imapclient import Lit
 from mails import PLAIN, fill, simple
-from push import NO_POLL, backends, exists, fetched, idler, nodes, wait_vouched
+from push import backends, exists, fetched, idler, nodes
 from tap import eq, only, timeout, true
 
 LATENCY_ROUNDS = 40
@@ -66,9 +66,7 @@ class Crowd:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 4 * SESSIONS:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8 * SESSIONS), hard))
-        self.nodes = [lab.node(name, notify=True, extra=NO_POLL + CROWD) for name in ("crowd1", "crowd2")]
-        for node in self.nodes:
-            wait_vouched(lab, node)
+        self.nodes = nodes(lab, "crowd1", "crowd2", extra=CROWD)
         self.users = [lab.user(self.nodes[0]) for _ in range(USERS)]
         self.sessions = []
 

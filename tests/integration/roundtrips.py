@@ -78,6 +78,12 @@ def within(lab, name, action, budget, setup=None):
              % (name, size, trips, budget(size), figures))
 
 
+def lose_index(c, _size, meter, user):
+    """A setup: the node knows nothing of the user's mailboxes."""
+    c.logout()
+    shutil.rmtree(meter.node.index_dir(user))
+
+
 def batches(size):
     """Dovecot itself cuts EXPUNGE and MOVE into commits of 1,000 messages."""
     return (size + 999) // 1000
@@ -145,13 +151,9 @@ def test_select_current(lab):
 @timeout(120)
 def test_select_cold(lab):
     """SELECT without an index: 1-2, and chunks of 10,000."""
-    def setup(c, _size, meter, user):
-        c.logout()
-        shutil.rmtree(meter.node.index_dir(user))
-
     def action(_c, _size, meter, user):
         meter.client(user).ok("SELECT INBOX")
-    within(lab, "SELECT cold", action, lambda size: 4 + size // 10000, setup)
+    within(lab, "SELECT cold", action, lambda size: 4 + size // 10000, lose_index)
 
 
 @only("pgbox")
@@ -250,17 +252,11 @@ def test_fetch_warm(lab):
 @timeout(200)
 def test_fetch_cold(lab):
     """The same on a node that knows nothing: 1 per 1,000 or so."""
-    import shutil
-
-    def setup(c, _size, meter, user):
-        c.logout()
-        shutil.rmtree(meter.node.index_dir(user))
-
     def action(_c, _size, meter, user):
         d = meter.client(user)
         d.ok("SELECT INBOX")
         d.ok("FETCH 1:* (FLAGS RFC822.SIZE INTERNALDATE ENVELOPE BODYSTRUCTURE)", timeout=90)
-    within(lab, "FETCH cold", action, lambda size: 6 + size // 500 + size // 10000, setup)
+    within(lab, "FETCH cold", action, lambda size: 6 + size // 500 + size // 10000, lose_index)
 
 
 @only("pgbox")
@@ -276,16 +272,12 @@ def test_fetch_bodies(lab):
 def test_search_size_and_body(lab):
     """SEARCH by size and body on a node that knows nothing: sizes by the
     thousand, bodies by the hundred."""
-    def setup(c, _size, meter, user):
-        c.logout()
-        shutil.rmtree(meter.node.index_dir(user))
-
     def action(_c, _size, meter, user):
         d = meter.client(user)
         d.ok("SELECT INBOX")
         eq(d.ok("SEARCH SMALLER 99999 BODY nowhere", timeout=120).numbers(), [])
     within(lab, "SEARCH size and body", action,
-           lambda size: 6 + batches(size) + size // 100 + size // 10000, setup)
+           lambda size: 6 + batches(size) + size // 100 + size // 10000, lose_index)
 
 
 @only("pgbox")
