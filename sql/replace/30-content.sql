@@ -141,6 +141,9 @@ BEGIN
   -- Messages of mailboxes deleted too long ago, one mailbox at a time. Its account
   -- too, so as to keep out of the way of administrators who have locked that before
   -- they change messages: theirs is no order of contents. Nobody is waited for here.
+  -- The account comes first: of a row that is skipped what was locked before stays
+  -- locked, and a mailbox that is in the way of its administrator until a delivery
+  -- ends that waits for him is a deadlock.
   SELECT m.mailbox_id INTO v_mailbox
     FROM pgbox.mailbox AS m
     JOIN pgbox.account AS a ON a.account_id = m.account_id
@@ -148,20 +151,22 @@ BEGIN
      AND m.deleted_at < v_now - COALESCE(a.retention, v_retention)
      AND NOT m.legal_hold AND NOT a.legal_hold
    ORDER BY m.deleted_at
-   LIMIT 1 FOR UPDATE OF m SKIP LOCKED FOR NO KEY UPDATE OF a SKIP LOCKED;
+   LIMIT 1 FOR NO KEY UPDATE OF a SKIP LOCKED FOR UPDATE OF m SKIP LOCKED;
   IF FOUND THEN
     -- Not those that somebody is changing: who changes messages of deleted
     -- mailboxes has locked their counters, which are not locked here, and goes
     -- over the rows in another order.
+    -- ARRAY(), for it is run once. In a join it may be run again, and would pass
+    -- over what is deleted by then: more than p_limit would go.
     WITH gone AS (
       DELETE FROM pgbox.message AS g
        WHERE g.mailbox_id = v_mailbox
-         AND g.uid IN (SELECT i.uid
-                         FROM pgbox.message AS i
-                         JOIN pgbox.message_state AS s ON s.mailbox_id = i.mailbox_id AND s.uid = i.uid
-                        WHERE i.mailbox_id = v_mailbox
-                        ORDER BY i.uid
-                        LIMIT p_limit FOR UPDATE OF i, s SKIP LOCKED)
+         AND g.uid = ANY (ARRAY(SELECT i.uid
+                                  FROM pgbox.message AS i
+                                  JOIN pgbox.message_state AS s ON s.mailbox_id = i.mailbox_id AND s.uid = i.uid
+                                 WHERE i.mailbox_id = v_mailbox
+                                 ORDER BY i.uid
+                                 LIMIT p_limit FOR UPDATE OF i, s SKIP LOCKED))
       RETURNING g.content_id)
     SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
     tombstones := tombstones + v_count;

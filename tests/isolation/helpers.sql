@@ -364,6 +364,19 @@ CREATE PROCEDURE iso.flag_plain(p_box text, p_uid bigint, p_flags integer) LANGU
   UPDATE pgbox.message_state SET flags = flags | p_flags::smallint WHERE mailbox_id = iso.box(p_box) AND uid = p_uid
 $$;
 
+-- What an administrator does who locks first, and his DELETE of a mailbox.
+CREATE PROCEDURE iso.lock_all() LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  v_account bigint := (SELECT r.account_id FROM iso.run AS r);
+BEGIN
+  PERFORM pgbox.account_lock(v_account);
+  PERFORM pgbox.mailbox_lock_many(ARRAY(SELECT m.mailbox_id FROM pgbox.mailbox AS m WHERE m.account_id = v_account));
+END
+$$;
+CREATE PROCEDURE iso.delete_plain(p_box text) LANGUAGE sql SECURITY DEFINER AS $$
+  DELETE FROM pgbox.mailbox WHERE mailbox_id = iso.box(p_box)
+$$;
+
 CREATE FUNCTION iso.purge() RETURNS TABLE (tombstones bigint, mailboxes bigint, contents bigint, bodies bigint) LANGUAGE sql AS
 $$ SELECT p.* FROM stmt.purge(1000) AS p $$;
 

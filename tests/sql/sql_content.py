@@ -103,6 +103,25 @@ def test_purge_of_deleted_mailboxes(store):
 
 
 @with_store
+def test_purge_keeps_to_its_limit_with_any_plan(store):
+    """Rows that are chosen, locked and deleted in one join may be chosen again."""
+    _, account, inbox = store.account()
+    for _ in range(20):
+        store.save(inbox)
+    # which know nothing of the mailbox that is to come: one row is expected there
+    store.admin.sql("ANALYZE pgbox.message, pgbox.message_state")
+    mailbox = store.create(account, "gone")
+    for _ in range(5):
+        store.save(mailbox)
+    store.db.sql("SELECT pgbox.mailbox_delete(%d, %d)" % (account, mailbox))
+    # the oldest of all, so that it is the one that is purged
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = now() - '20 years'::interval WHERE mailbox_id = %d" % mailbox)
+    store.session("postgres").sql("SELECT pgbox.purge(2)")
+    eq(store.uids(mailbox), [3, 4, 5])
+    store.purge()
+
+
+@with_store
 def test_old_tokens_are_purged(store):
     inbox = store.account()[2]
     old, fresh = uuid.uuid4(), uuid.uuid4()
