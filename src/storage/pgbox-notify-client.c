@@ -164,6 +164,11 @@ bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
 		watch->told_modseq <= modseq;
 }
 
+bool pgbox_notify_watch_is_looking(const struct pgbox_notify_watch *watch)
+{
+	return watch->link->looking == watch;
+}
+
 bool pgbox_notify_watch_check(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;

@@ -40,6 +40,8 @@ void pgbox_notify_watch_looked(struct pgbox_notify_watch *watch,
    changes are heard of, and there was none after that. */
 bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
 				   uint64_t modseq);
+/* Returns TRUE within the call of look(). */
+bool pgbox_notify_watch_is_looking(const struct pgbox_notify_watch *watch);
 /* To be called now and then: is the service alive, or is there one again?
    Returns TRUE if all changes are heard of, so that there is no need to look
    without being told. */

@@ -314,7 +314,13 @@ int pgbox_sync_open(struct pgbox_mailbox *mbox)
 
 static bool sync_want_recent(struct pgbox_mailbox *mbox)
 {
-	return (mbox->box.flags & MAILBOX_FLAG_DROP_RECENT) != 0;
+	if ((mbox->box.flags & MAILBOX_FLAG_DROP_RECENT) == 0)
+		return FALSE;
+	/* A session that waits and was woken by the index's files, which wake
+	   all of the node at once, asks the database for nothing: its turn to
+	   look comes (pgbox_sync()), and then it claims what is left. */
+	return mbox->watch == NULL || sync_is_current(mbox) ||
+		pgbox_notify_watch_is_looking(mbox->watch);
 }
 
 /* The messages from first_recent_uid on are shown as \Recent to the first
