@@ -15,6 +15,7 @@
 /^hostname = /d
 /^# How Sieve sends/d
 /^sendmail_path = /d
+/^protocol doveadm {/,/^}/d
 
 s|@LISTEN@|*, ::|
 s|@IMAP_PORT@|143|

@@ -3,6 +3,7 @@
 # Building the plugin, out of the source tree, and a module folder with it.
 
 MODULE=lib20_pgbox_plugin.so
+DOVEADM_MODULE=lib20_doveadm_pgbox_plugin.so
 DOVECOT_MODULES=/usr/lib/dovecot/modules
 
 # run_logged WHAT LOG COMMAND...: a long step with its output in a log.
@@ -80,4 +81,6 @@ link_modules() {
 	mkdir -p "$modules"
 	cp -rs "$DOVECOT_MODULES/." "$modules/"
 	ln -sf "$(built_module "$build")" "$modules/$MODULE"
+	# as any other plugin: doveadm looks for its own in the system's folder
+	ln -sf "$build/src/doveadm/.libs/$DOVEADM_MODULE" "$modules/$DOVEADM_MODULE"
 }

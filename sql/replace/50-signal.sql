@@ -63,6 +63,20 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.signal_store() IS 'Trigger: tell the nodes that the store has a new epoch';
 
+-- doveadm's changes come from the plugin's role, and no node's service hears of
+-- them: functions that it calls signal by themselves.
+CREATE OR REPLACE FUNCTION pgbox.signal_from_doveadm(p_mailboxes bigint[])
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT pg_notify('pgbox', m.mailbox_id || ' 0 ' || a.name), pg_notify('pgbox', '0 0 ' || a.name)
+    FROM pgbox.mailbox AS m
+    JOIN pgbox.account AS a ON a.account_id = m.account_id
+   WHERE m.mailbox_id = ANY (p_mailboxes) AND session_user = 'pgbox_dovecot'
+$$;
+COMMENT ON FUNCTION pgbox.signal_from_doveadm(bigint[]) IS 'Tell the nodes that mailboxes and their accounts have changed, if triggers don''t because it is the plugin''s role that changed them';
+
 CREATE OR REPLACE TRIGGER mailbox_counter_signal
   AFTER UPDATE OF highest_modseq ON pgbox.mailbox_counter
   FOR EACH ROW

@@ -280,8 +280,8 @@ COMMENT ON COLUMN pgbox.revivable.gone_at IS 'When it was expunged, or the mailb
 COMMENT ON COLUMN pgbox.revivable.moved_to IS 'Mailbox that it was moved to, if it was moved';
 
 -- One message of each GUID: what was undeleted and expunged again has several
--- tombstones. A GUID that is in the target is there already, so a second call
--- does nothing.
+-- tombstones. A GUID that is in the mailbox or the target isn't gone, so a second
+-- call does nothing.
 CREATE OR REPLACE FUNCTION pgbox.message_undelete(
   p_account text, p_folder text, p_uids bigint[] DEFAULT NULL, p_since timestamptz DEFAULT '-infinity',
   p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
@@ -304,7 +304,7 @@ BEGIN
                AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL))
                AND NOT EXISTS (SELECT 1
                                  FROM pgbox.message AS g
-                                WHERE g.content_id = e.content_id AND g.mailbox_id = v_to AND g.guid = e.guid)
+                                WHERE g.content_id = e.content_id AND g.mailbox_id IN (v_from, v_to) AND g.guid = e.guid)
              ORDER BY e.guid, e.expunged_at DESC, e.uid DESC) AS o
      ORDER BY o.uid
      LIMIT p_limit);
@@ -315,6 +315,7 @@ BEGIN
   IF v_count > 0 THEN
     PERFORM pgbox.job_record('message_undelete', p_account || ': ' || p_folder, jsonb_build_object('messages', v_count),
                              CASE WHEN v_count < p_limit THEN 'done' ELSE 'more' END);
+    PERFORM pgbox.signal_from_doveadm(ARRAY[v_to]);
   END IF;
 END
 $$;
@@ -554,6 +555,7 @@ BEGIN
   END IF;
   PERFORM pgbox.job_record('folder_undelete', p_account || ': ' || p_folder,
                            jsonb_build_object('name', v_new, 'messages', v_rows.messages), 'done');
+  PERFORM pgbox.signal_from_doveadm(ARRAY[v_mailbox]);
   RETURN v_mailbox;
 EXCEPTION WHEN unique_violation THEN
   RAISE EXCEPTION 'mailbox "%" exists already', v_new USING ERRCODE = 'PB003', HINT = 'Give a new name.';

@@ -89,6 +89,7 @@ BEGIN
       CONTINUE;
     END IF;
     PERFORM 1 FROM pgbox.message_expunge(v_target.mailbox_id, v_uids, 'policy ' || v_target.policy_id);
+    PERFORM pgbox.signal_from_doveadm(ARRAY[v_target.mailbox_id]);
     expunged := expunged + cardinality(v_uids);
     v_counts := jsonb_set(v_counts, ARRAY['policy ' || v_target.policy_id],
                           to_jsonb(COALESCE((v_counts ->> ('policy ' || v_target.policy_id))::bigint, 0) + cardinality(v_uids)));

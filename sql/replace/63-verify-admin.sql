@@ -33,7 +33,31 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.body_problem(bigint) IS 'What is wrong with a body; NULL: nothing';
 
-CREATE OR REPLACE FUNCTION pgbox.content_verify(p_after bigint DEFAULT 0, p_limit integer DEFAULT 1000, p_percent numeric DEFAULT 100)
+CREATE OR REPLACE FUNCTION pgbox.bodies_after(p_after bigint, p_limit integer, p_account text)
+RETURNS TABLE (body_id bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_account IS NULL THEN
+    RETURN QUERY
+    SELECT b.body_id FROM pgbox.body AS b WHERE b.body_id > p_after ORDER BY b.body_id LIMIT p_limit;
+  ELSE
+    RETURN QUERY
+    SELECT DISTINCT c.body_id
+      FROM pgbox.mailbox AS m
+      JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
+      JOIN pgbox.content AS c ON c.content_id = g.content_id
+     WHERE m.account_id = pgbox.account_find(p_account) AND c.body_id > p_after
+     ORDER BY 1
+     LIMIT p_limit;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.bodies_after(bigint, integer, text) IS 'The next body_ids after one, of all bodies or of an account''s messages, ascending';
+
+CREATE OR REPLACE FUNCTION pgbox.content_verify(
+  p_after bigint DEFAULT 0, p_limit integer DEFAULT 1000, p_percent numeric DEFAULT 100, p_account text DEFAULT NULL)
 RETURNS TABLE (checked bigint, next_after bigint, wrong jsonb)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -45,7 +69,7 @@ DECLARE
 BEGIN
   checked := 0;
   wrong := '{}';
-  FOR v_body IN SELECT b.body_id FROM pgbox.body AS b WHERE b.body_id > p_after ORDER BY b.body_id LIMIT p_limit LOOP
+  FOR v_body IN SELECT b.body_id FROM pgbox.bodies_after(p_after, p_limit, p_account) AS b LOOP
     v_seen := v_seen + 1;
     next_after := v_body;
     CONTINUE WHEN random() * 100 >= p_percent;
@@ -65,7 +89,7 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.content_verify(bigint, integer, numeric) IS 'Compare bodies with their digests and sizes: of p_limit bodies after a body_id so many percent, chosen at random. Go on with next_after until that is NULL. wrong: body_id and what is wrong';
+COMMENT ON FUNCTION pgbox.content_verify(bigint, integer, numeric, text) IS 'Compare bodies with their digests and sizes: of p_limit bodies after a body_id, of all or of one account''s messages, so many percent, chosen at random. Go on with next_after until that is NULL. wrong: body_id and what is wrong';
 
 -- One transaction: nobody is served by a store that has jumped by half. Triggers
 -- are off meanwhile: one signal tells everybody to look.

@@ -25,7 +25,10 @@ BEGIN
        AND p.proname IN ('schema_check', 'mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
                          'mailbox_update', 'subscription_set', 'recent_claim', 'attribute_set', 'account_find',
                          'body_chunk_put', 'content_put', 'message_store', 'message_expunge',
-                         'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge')
+                         'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge',
+                         -- for doveadm
+                         'store_status', 'account_status', 'rows_verify', 'account_verify', 'content_verify',
+                         'policy_apply', 'message_undelete', 'folder_undelete')
   LOOP
     EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER', v_function);
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgbox_dovecot, pgbox_admin', v_function);
@@ -37,10 +40,10 @@ BEGIN
                          'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change',
                          'modseq_step', 'account_rename', 'account_disable', 'account_enable', 'account_delete',
                          'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create',
-                         'folder_rename', 'folder_delete', 'folder_empty', 'folder_undelete', 'folder_move',
-                         'folder_set_hold', 'message_search', 'message_copy', 'message_undelete', 'messages_expire',
-                         'messages_expunge', 'restore_preview', 'restore_mailbox', 'restore_account', 'policy_apply',
-                         'content_verify', 'after_restore')
+                         'folder_rename', 'folder_delete', 'folder_empty', 'folder_move',
+                         'folder_set_hold', 'message_search', 'message_copy', 'messages_expire',
+                         'messages_expunge', 'restore_preview', 'restore_mailbox', 'restore_account',
+                         'after_restore')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
     IF (SELECT p.provolatile = 'v' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN
@@ -51,6 +54,8 @@ BEGIN
 END
 $$;
 
+-- the view asks it, as whoever reads the view
+GRANT EXECUTE ON FUNCTION pgbox.violations(bigint[], bigint[], bigint[]) TO pgbox_admin, pgbox_reader;
 GRANT USAGE ON SCHEMA pgbox TO pgbox_dovecot, pgbox_admin, pgbox_reader;
 GRANT SELECT ON pgbox.schema_version, pgbox.store TO pgbox_dovecot, pgbox_admin, pgbox_reader;
 GRANT SELECT (account_id, name, enabled, list_modseq) ON pgbox.account TO pgbox_dovecot;

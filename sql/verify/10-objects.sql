@@ -7,10 +7,9 @@ WITH admin (names) AS (
                 'tombstone_prune', 'mailbox_lock_many', 'mailbox_repair', 'keyword_use', 'keywords_change',
                 'modseq_step', 'account_rename', 'account_disable', 'account_enable', 'account_delete',
                 'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create', 'folder_rename',
-                'folder_delete', 'folder_empty', 'folder_undelete', 'folder_move', 'folder_set_hold',
-                'message_search', 'message_copy', 'message_undelete', 'messages_expire', 'messages_expunge',
-                'restore_preview', 'restore_mailbox', 'restore_account', 'policy_apply', 'content_verify',
-                'after_restore']))
+                'folder_delete', 'folder_empty', 'folder_move', 'folder_set_hold',
+                'message_search', 'message_copy', 'messages_expire', 'messages_expunge',
+                'restore_preview', 'restore_mailbox', 'restore_account', 'after_restore']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL
@@ -86,6 +85,8 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
          UNION ALL
         SELECT 'function ' || p.proname, COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)),
                CASE WHEN p.prorettype = 'trigger'::regtype THEN '{}'
+                    -- a view of theirs asks it
+                    WHEN p.proname = 'violations' THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_reader EXECUTE']
                     WHEN p.proname = ANY (x.names) THEN ARRAY['pgbox_admin EXECUTE']
                     WHEN p.prosecdef THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_dovecot EXECUTE'] ELSE '{}' END
           FROM pg_catalog.pg_proc AS p CROSS JOIN admin AS x WHERE p.pronamespace = 'pgbox'::regnamespace
@@ -105,7 +106,7 @@ SELECT r.role || ' may not execute ' || p.oid::regprocedure
  WHERE p.pronamespace = 'pgbox'::regnamespace AND p.prosecdef
    -- whoever fires a trigger needs no right to call its function
    AND p.prorettype <> 'trigger'::regtype
-   AND NOT (r.role = 'pgbox_dovecot' AND p.proname = ANY (x.names))
+   AND NOT (r.role = 'pgbox_dovecot' AND p.proname = ANY (x.names || 'violations'::text))
    AND NOT pg_catalog.has_function_privilege(r.role, p.oid, 'EXECUTE')
 UNION ALL
 SELECT 'function ' || p.oid::regprocedure || ' writes and has no guard: triggers would keep the rules a second time'

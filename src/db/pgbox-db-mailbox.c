@@ -174,33 +174,6 @@ int pgbox_recent_claim(struct pgbox_conn *conn, int64_t mailbox_id,
 	return ret < 0 ? -1 : 0;
 }
 
-static void mailbox_purge_row(struct pgbox_result *result, void *context)
-{
-	struct pgbox_purged *purged = context;
-
-	purged->tombstones = pgbox_result_int64(result, 0);
-	purged->mailboxes = pgbox_result_int64(result, 1);
-	purged->contents = pgbox_result_int64(result, 2);
-	purged->bodies = pgbox_result_int64(result, 3);
-}
-
-int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
-		struct pgbox_purged *purged_r, struct pgbox_error *error_r)
-{
-	int ret;
-
-	i_zero(purged_r);
-	T_BEGIN {
-		struct pgbox_params *params = pgbox_params_new();
-
-		pgbox_params_int32(params, I_MIN(limit, INT32_MAX));
-		ret = pgbox_db_query(conn, PGBOX_STMT_PURGE, params,
-				     PGBOX_EXEC_REPEATABLE, mailbox_purge_row,
-				     purged_r, error_r);
-	} T_END;
-	return ret < 0 ? -1 : 0;
-}
-
 void pgbox_schema_set_check(struct pgbox_conn_settings *set)
 {
 	set->check = TRUE;

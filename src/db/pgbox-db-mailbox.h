@@ -96,14 +96,6 @@ int pgbox_recent_claim(struct pgbox_conn *conn, int64_t mailbox_id,
 		       uint32_t uid_next, uint32_t *first_recent_uid_r,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 
-/* What one call of the purge removed; zeros when there is nothing left. */
-struct pgbox_purged {
-	uint64_t tombstones, mailboxes, contents, bodies;
-};
-int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
-		struct pgbox_purged *purged_r, struct pgbox_error *error_r)
-	ATTR_WARN_UNUSED_RESULT;
-
 /* Let connections with these settings refuse a database without our schema,
    or with one that is too old or too new for our statements. */
 void pgbox_schema_set_check(struct pgbox_conn_settings *set);

@@ -6,10 +6,6 @@
 struct pgbox_error;
 struct pgbox_conn;
 
-/* what the plugin and its service use if the configuration says nothing */
-#define PGBOX_DEFAULT_CONNECT_TIMEOUT_MSECS (5 * 1000)
-#define PGBOX_DEFAULT_QUERY_TIMEOUT_MSECS (30 * 1000)
-
 struct pgbox_conn_settings {
 	/* libpq connection string or URI. Several hosts and
 	   target_session_attrs are libpq's own business. */

@@ -7,6 +7,7 @@
 #include "mail-namespace.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
+#include "pgbox-db-admin.h"
 #include "pgbox-db-mailbox.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"

@@ -3,13 +3,11 @@
 
 #include "index-storage.h"
 #include "mailbox-list-private.h"
+#include "pgbox-settings.h"
 
 struct pgbox_conn;
 struct pgbox_error;
 struct pgbox_mailbox_row;
-
-#define PGBOX_STORAGE_NAME "pgbox"
-#define PGBOX_LIST_NAME "pgbox"
 
 /* Levels of names in the database, whatever the namespace's separator is. */
 #define PGBOX_HIERARCHY_SEP '/'
@@ -100,17 +98,6 @@ extern struct mail_storage pgbox_storage;
 extern struct mailbox_list pgbox_mailbox_list;
 extern struct mailbox pgbox_mailbox;
 extern struct mail_vfuncs pgbox_mail_vfuncs;
-
-/* The connection of this list's user, made at the first call. Returns NULL if
-   pgbox_db isn't set (*error_r tells so). */
-struct pgbox_conn *
-pgbox_user_get_conn(struct mail_user *user, const char **error_r);
-
-/* Name of the account that owns a namespace's mailboxes: its owner's username,
-   or for a public namespace the setting pgbox_public_account. NULL if there is
-   none (*error_r tells why). */
-const char *
-pgbox_namespace_get_account(struct mail_namespace *ns, const char **error_r);
 
 /* Returns TRUE if the mailbox belongs to this storage class. */
 bool pgbox_mailbox_is_ours(struct mailbox *box);

@@ -16,6 +16,7 @@ from proc import LabError
 MODULES = "/usr/lib/dovecot/modules"
 LIBEXEC = "/usr/lib/dovecot"
 MODULE_NAME = "lib20_pgbox_plugin.so"
+DOVEADM_MODULE_NAME = "lib20_doveadm_pgbox_plugin.so"
 SERVICE_NAME = "pgbox-notify"
 VALGRIND = ["/usr/bin/valgrind", "-q", "--vgdb=no", "--leak-check=full",
             "--suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)),
@@ -126,6 +127,9 @@ protocol lmtp {
 protocol lda {
   mail_plugins = $mail_plugins sieve
 }
+protocol doveadm {
+  mail_plugins = $mail_plugins %(doveadm_plugins)s
+}
 plugin {
   quota = count:User quota
   quota_rule = *:storage=1G
@@ -175,11 +179,16 @@ service %s {
 """
 
 
+def built_beside(*path):
+    """A file of the build that the plugin belongs to, by its path in src, or None."""
+    module = built_module()
+    place = module and os.path.join(os.path.dirname(module), "..", "..", *path)
+    return place if place and os.path.exists(place) else None
+
+
 def built_service():
     """The signal service that belongs to the built plugin, or None."""
-    module = built_module()
-    place = module and os.path.join(os.path.dirname(module), "..", "..", "notify", SERVICE_NAME)
-    return place if place and os.path.exists(place) else None
+    return built_beside("notify", SERVICE_NAME)
 
 
 def built_module():
@@ -245,7 +254,7 @@ class Node:
     def _link_modules(self):
         target = os.path.join(self.dir, "modules")
         for entry in os.listdir(MODULES):
-            if entry != MODULE_NAME:
+            if entry not in (MODULE_NAME, DOVEADM_MODULE_NAME):
                 os.symlink(os.path.join(MODULES, entry), os.path.join(target, entry))
         if self.storage == "pgbox":
             module = built_module()
@@ -253,6 +262,7 @@ class Node:
                 raise LabError("%s isn't built: run make first" % MODULE_NAME)
             # A copy: a build that runs meanwhile must not change it under us.
             shutil.copy(module, os.path.join(target, MODULE_NAME))
+            shutil.copy(built_beside("doveadm", ".libs", DOVEADM_MODULE_NAME), os.path.join(target, DOVEADM_MODULE_NAME))
             shutil.copy(built_service(), os.path.join(self.dir, SERVICE_NAME))
 
     def _write_file(self, name, text):
@@ -274,6 +284,7 @@ class Node:
             "plugins": self._plugins,
             "imap_plugins": " ".join("imap_" + name for name in ("quota", "zlib")
                                      if name in self._plugins.split()), "separator": self.separator,
+            "doveadm_plugins": "doveadm_pgbox" if self.storage == "pgbox" else "",
             "vsz": "0" if self.valgrind or self._preload else "512M",
             "environment": "GDB=1" if self.valgrind or self._preload else "",
         }
@@ -489,7 +500,7 @@ class Node:
 
 def split_verb(args):
     """doveadm takes its command's options after the command's words."""
-    count = 2 if args[0] in {"mailbox", "quota", "sieve", "fts", "acl", "flags"} else 1
+    count = 2 if args[0] in {"mailbox", "quota", "sieve", "fts", "acl", "flags", "pgbox"} else 1
     if args[:2] in (("mailbox", "metadata"), ("mailbox", "cache")):
         count = 3
     return list(args[:count]), list(args[count:])

@@ -110,10 +110,9 @@ def test_undelete(store):
     eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
     eq((bits(store, inbox), store.keywords(inbox, 4)), ({4: SEEN, 5: SEEN, 6: SEEN}, ["Work"]))
     eq(store.admin.sql(guids), old)
-    # expunged again: one of each, not one of each tombstone
+    # expunged again: one of each, not one of each tombstone, and none of those that are there
     store.expunge(inbox, [4])
-    eq(rows(store, "message_undelete('%s', 'INBOX', p_into => 'box', p_limit => 9)" % name)[0][1], "1")
-    eq(len(store.uids(store.mailbox(account, "box"))), 3)
+    eq(rows(store, "message_undelete('%s', 'INBOX', p_into => 'box', p_limit => 9)" % name), [["4", "1"]])
     store.expunge(inbox, [5])
     eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[5])" % name), [["5", "7"]])
 

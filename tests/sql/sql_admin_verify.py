@@ -1,9 +1,10 @@
-"""Bodies against their digests; counters after a restore."""
+"""Bodies against their digests, rows against the rules; counters after a restore."""
 
 import hashlib
 import json
 import uuid
 
+from cluster import quote
 from sqllib import CHUNK, SEEN, STEP, content_sql, refused, with_store
 from tap import eq, true
 
@@ -43,6 +44,57 @@ def test_verify_in_steps(store):
         eq(verify(store, first - 1, 10), (3, None, {str(last): said}))
         eq(store.admin.value("SELECT counts -> 'wrong' ->> '%d' FROM pgbox.job ORDER BY job_id DESC LIMIT 1" % last), said)
         store.admin.sql("ROLLBACK")
+
+
+@with_store
+def test_verify_one_account(store):
+    name, account, inbox = store.account()
+    other, _, other_inbox = store.account()
+    mine, theirs = large(store, inbox), large(store, other_inbox)
+    store.admin.sql("BEGIN; SET LOCAL session_replication_role = replica;"
+                    " UPDATE pgbox.body_chunk SET data = 'x' WHERE body_id IN (%d, %d);"
+                    " UPDATE pgbox.mailbox_counter SET virtual_size = 1 WHERE mailbox_id IN (%d, %d)" % (mine, theirs, inbox, other_inbox))
+    eq(sorted(verify(store, 0, 10, 100, quote(name))[2]), [str(mine)])
+    found = json.loads(store.admin.value("SELECT wrong FROM pgbox.account_verify('%s')" % name))
+    eq([row["remedy"] for row in found], ["SELECT pgbox.mailbox_repair(%d)" % inbox])
+    store.admin.sql("ROLLBACK")
+    eq(store.admin.value("SELECT wrong FROM pgbox.account_verify('%s')" % name), "[]")
+    refused("PB001", store.admin.sql, "SELECT pgbox.account_verify('never')")
+
+
+def walk(store, step):
+    """What rows_verify finds in steps, and how many steps it took."""
+    after, found, steps = 0, [], 0
+    while after is not None:
+        row = store.db.sql("SELECT next_after, wrong FROM pgbox.rows_verify(%d, %d)" % (after, step))[0]
+        after = int(row[0]) if row[0] else None
+        found += [(item["problem"], item["remedy"]) for item in json.loads(row[1])]
+        steps += 1
+    return sorted(found), steps
+
+
+@with_store
+def test_rows_in_steps_and_at_once(store):
+    """All kinds of numbers are gone through, from below the first to above the last."""
+    _, account, inbox = store.account()
+    for _ in range(3):
+        store.save(inbox)
+    eq(walk(store, 7)[0], [])
+    store.force("UPDATE pgbox.mailbox_counter SET unseen = 0 WHERE mailbox_id = %d;"
+                "UPDATE pgbox.account SET last_uidvalidity = 1 WHERE account_id = %d;"
+                "INSERT INTO pgbox.mailbox_counter (mailbox_id) VALUES (-5), (4000000000);"
+                "INSERT INTO pgbox.body_chunk VALUES (-5, 1, 'x'), (0, 1, 'x'), (4000000000, 1, 'x')" % (inbox, account))
+    try:
+        at_once = sorted((row[0], row[1]) for row in store.admin.sql("SELECT problem, remedy FROM pgbox.invariant_violations"))
+        true(len(at_once) >= 7, at_once)
+        in_steps, steps = walk(store, 7)
+        eq(in_steps, at_once)
+        true(steps > 3, "%d steps" % steps)
+        eq(walk(store, 10 ** 12), (at_once, 1))
+    finally:
+        store.force("DELETE FROM pgbox.mailbox_counter WHERE mailbox_id IN (-5, 4000000000);"
+                    "DELETE FROM pgbox.body_chunk WHERE body_id IN (-5, 0, 4000000000)")
+        store.admin.sql("SELECT pgbox.mailbox_repair(%d); SELECT pgbox.account_repair(%d)" % (inbox, account))
 
 
 @with_store

@@ -112,6 +112,6 @@ def test_what_the_reader_may(store):
             refused("42501", session.sql, "SELECT * FROM pgbox." + call)
     finally:
         session.close()
-    for call in ("account_delete('x')", "message_search('x', 'y')", "policy_apply()", "account_set_hold('x', true)"):
+    for call in ("account_delete('x')", "message_search('x', 'y')", "restore_mailbox('x', 'y', now())", "account_set_hold('x', true)"):
         refused("42501", store.db.sql, "SELECT * FROM pgbox." + call)
     true(store.admin.value("SELECT count(*) FROM pgbox.account_overview") != "0", "the owner sees them")

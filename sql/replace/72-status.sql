@@ -1,0 +1,60 @@
+-- What doveadm shows: the store, or an account, in one row. As cheap as can be:
+-- counters are added up, no message is looked at.
+
+CREATE OR REPLACE FUNCTION pgbox.store_status()
+RETURNS TABLE (
+  schema_version integer, server_version text, standby boolean, store_guid uuid, epoch integer,
+  retention text, accounts bigint, mailboxes bigint, messages bigint, bytes bigint, disk_bytes bigint,
+  purgeable_messages bigint, purgeable_mailboxes bigint, policies bigint, last_job text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT (SELECT max(v.version) FROM pgbox.schema_version AS v), current_setting('server_version'), pg_is_in_recovery(),
+         s.store_guid, s.epoch, s.retention::text, (SELECT count(*) FROM pgbox.account AS a WHERE a.deleted_at IS NULL),
+         n.mailboxes, n.messages, n.bytes,
+         (SELECT sum(pg_total_relation_size(r.oid))::bigint FROM pg_class AS r
+           WHERE r.relnamespace = 'pgbox'::regnamespace AND r.relkind = 'r'),
+         (SELECT count(*)
+            FROM pgbox.expunged AS e
+            JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
+            JOIN pgbox.account AS a ON a.account_id = m.account_id
+           WHERE e.content_id IS NOT NULL AND e.expunged_at < now() - COALESCE(a.retention, s.retention)
+             -- what the index needs
+             AND e.expunged_at < now() - LEAST(s.retention, (SELECT min(r.retention) FROM pgbox.account AS r))
+             AND NOT m.legal_hold AND NOT a.legal_hold),
+         (SELECT count(*)
+            FROM pgbox.mailbox AS m
+            JOIN pgbox.account AS a ON a.account_id = m.account_id
+           WHERE m.deleted_at < now() - COALESCE(a.retention, s.retention) AND NOT m.legal_hold AND NOT a.legal_hold),
+         (SELECT count(*) FROM pgbox.policy AS p WHERE p.enabled),
+         (SELECT format('%s by %s at %s: %s', j.what, j.done_by, date_trunc('second', j.ended_at), j.outcome)
+            FROM pgbox.job AS j ORDER BY j.ended_at DESC LIMIT 1)
+    FROM pgbox.store AS s
+   CROSS JOIN (SELECT count(*) AS mailboxes, COALESCE(sum(c.messages), 0)::bigint AS messages,
+                      COALESCE(sum(c.virtual_size), 0)::bigint AS bytes
+                 FROM pgbox.mailbox AS m
+                 JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
+                WHERE m.deleted_at IS NULL) AS n
+$$;
+COMMENT ON FUNCTION pgbox.store_status() IS 'The store in one row: versions, sizes, what purge would take now, the latest entry of job';
+
+CREATE OR REPLACE FUNCTION pgbox.account_status(p_account text)
+RETURNS TABLE (
+  enabled boolean, deleted_at timestamptz, mailboxes bigint, messages bigint, unseen bigint, bytes bigint,
+  quota_messages bigint, quota_bytes bigint, retention text, legal_hold boolean,
+  restorable_messages bigint, restorable_mailboxes bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT o.enabled, o.deleted_at, o.mailboxes, o.messages, o.unseen, o.bytes, o.quota_messages, o.quota_bytes, o.retention::text,
+         o.legal_hold,
+         (SELECT count(*)
+            FROM pgbox.mailbox AS m
+            JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id AND e.content_id IS NOT NULL AND e.moved_to IS NULL
+           WHERE m.account_id = o.account_id),
+         (SELECT count(*) FROM pgbox.mailbox AS m
+           WHERE m.account_id = o.account_id AND m.guid IS NOT NULL AND m.deleted_at IS NOT NULL)
+    FROM pgbox.account_overview AS o
+   WHERE o.account = p_account
+$$;
+COMMENT ON FUNCTION pgbox.account_status(text) IS 'An account in one row: what account_overview says, and what can be brought back';

@@ -1,0 +1,203 @@
+/* Copyright (c) 2026 pgbox authors, see the included COPYING file */
+
+#include "lib.h"
+#include "array.h"
+#include "imap-seqset.h"
+#include "mail-user.h"
+#include "mail-namespace.h"
+#include "mailbox-list-private.h"
+#include "doveadm-print.h"
+#include "pgbox-conn.h"
+#include "pgbox-db-admin.h"
+#include "pgbox-error.h"
+#include "pgbox-settings.h"
+#include "pgbox-doveadm.h"
+
+/* "pgbox undelete": a user's expunged messages, or a mailbox that was deleted.
+   Names of mailboxes are those that the user has. */
+
+#define UNDELETE_STEP 1000
+
+struct undelete_cmd_context {
+	struct doveadm_mail_cmd_context ctx;
+	/* the mailbox itself was deleted */
+	bool mailbox;
+	/* NULL: not given */
+	const char *into;
+	time_t since;
+	ARRAY_TYPE(seq_range) uids;
+};
+
+/* Returns the name in the database and its account (on the data stack), NULL if
+   the mailbox isn't in the database. */
+static const char *
+undelete_get_folder(struct mail_user *user, const char *vname,
+		    const char **account_r)
+{
+	struct mail_namespace *ns =
+		mail_namespace_find(user->namespaces, vname);
+	const char *error;
+
+	if (strcmp(ns->list->name, PGBOX_LIST_NAME) != 0) {
+		i_error("pgbox undelete: %s isn't stored by pgbox", vname);
+		return NULL;
+	}
+	*account_r = pgbox_namespace_get_account(ns, &error);
+	if (*account_r == NULL) {
+		i_error("pgbox undelete: %s", error);
+		return NULL;
+	}
+	return mailbox_list_get_storage_name(ns->list, vname);
+}
+
+static void undelete_print(uint32_t uid, uint32_t new_uid,
+			   void *context ATTR_UNUSED)
+{
+	doveadm_print_num(uid);
+	doveadm_print_num(new_uid);
+}
+
+static int undelete_messages(struct pgbox_conn *conn,
+			     const struct pgbox_undelete *undelete,
+			     struct pgbox_error *error_r)
+{
+	unsigned int count = 0;
+	int ret;
+
+	while ((ret = pgbox_message_undelete(conn, undelete, UNDELETE_STEP,
+					     undelete_print, NULL,
+					     error_r)) > 0) {
+		count += ret;
+		if (doveadm_verbose)
+			i_info("pgbox: %u messages are back", count);
+	}
+	return ret;
+}
+
+static int undelete_with(struct undelete_cmd_context *ctx,
+			 struct pgbox_conn *conn,
+			 const struct pgbox_undelete *undelete)
+{
+	struct pgbox_error error;
+	int ret;
+
+	if (ctx->mailbox) {
+		ret = pgbox_folder_undelete(conn, undelete->account,
+					    undelete->folder, undelete->into,
+					    &error);
+	} else {
+		ret = undelete_messages(conn, undelete, &error);
+	}
+	if (ret < 0)
+		pgbox_doveadm_failed(&ctx->ctx, &error);
+	return ret;
+}
+
+static int undelete_run(struct doveadm_mail_cmd_context *_ctx,
+			struct mail_user *user)
+{
+	struct undelete_cmd_context *ctx =
+		container_of(_ctx, struct undelete_cmd_context, ctx);
+	struct pgbox_undelete undelete = {
+		.uids = array_is_created(&ctx->uids) ? &ctx->uids : NULL,
+		.since = ctx->since,
+	};
+	struct pgbox_conn *conn;
+	const char *account;
+	int ret;
+
+	undelete.folder = undelete_get_folder(user, _ctx->args[0],
+					      &undelete.account);
+	if (undelete.folder != NULL && ctx->into != NULL) {
+		undelete.into = undelete_get_folder(user, ctx->into, &account);
+		if (undelete.into == NULL)
+			undelete.folder = NULL;
+		else if (strcmp(account, undelete.account) != 0) {
+			i_error("pgbox undelete: %s and %s belong to "
+				"different accounts", _ctx->args[0], ctx->into);
+			undelete.folder = NULL;
+		}
+	}
+	if (undelete.folder == NULL) {
+		doveadm_mail_failed_error(_ctx, MAIL_ERROR_NOTPOSSIBLE);
+		return -1;
+	}
+	conn = pgbox_doveadm_get_user_conn(_ctx, user);
+	if (conn == NULL)
+		return -1;
+	ret = undelete_with(ctx, conn, &undelete);
+	pgbox_conn_unref(&conn);
+	return ret;
+}
+
+static bool undelete_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
+{
+	struct undelete_cmd_context *ctx =
+		container_of(_ctx, struct undelete_cmd_context, ctx);
+	bool utc;
+
+	switch (c) {
+	case 'm':
+		ctx->mailbox = TRUE;
+		return TRUE;
+	case 'i':
+		ctx->into = p_strdup(_ctx->pool, optarg);
+		return TRUE;
+	case 't':
+		return mail_parse_human_timestamp(optarg, &ctx->since,
+						  &utc) == 0;
+	default:
+		return FALSE;
+	}
+}
+
+static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
+			  const char *const args[])
+{
+	struct undelete_cmd_context *ctx =
+		container_of(_ctx, struct undelete_cmd_context, ctx);
+
+	if (args[0] == NULL ||
+	    (args[1] != NULL && (ctx->mailbox || ctx->since != 0)))
+		doveadm_mail_help_name("pgbox undelete");
+	if (args[1] != NULL) {
+		p_array_init(&ctx->uids, _ctx->pool, 8);
+		if (imap_seq_set_nostar_parse(args[1], &ctx->uids) < 0) {
+			i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is "
+				       "no set of UIDs", args[1]);
+		}
+	}
+	if (!ctx->mailbox) {
+		doveadm_print_header_simple("uid");
+		doveadm_print_header_simple("new-uid");
+	}
+}
+
+static struct doveadm_mail_cmd_context *undelete_alloc(void)
+{
+	struct undelete_cmd_context *ctx;
+
+	ctx = doveadm_mail_cmd_alloc(struct undelete_cmd_context);
+	ctx->ctx.getopt_args = "mi:t:";
+	ctx->ctx.v.parse_arg = undelete_parse_arg;
+	ctx->ctx.v.init = undelete_init;
+	ctx->ctx.v.run = undelete_run;
+	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
+	return &ctx->ctx;
+}
+
+struct doveadm_cmd_ver2 pgbox_doveadm_undelete_cmd = {
+	.name = "pgbox undelete",
+	.mail_cmd = undelete_alloc,
+	.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX
+		"[-i <into>] [-t <since>] <mailbox> [<uids>] | "
+		"-m [-i <new name>] <mailbox>",
+DOVEADM_CMD_PARAMS_START
+DOVEADM_CMD_MAIL_COMMON
+DOVEADM_CMD_PARAM('m', "deleted-mailbox", CMD_PARAM_BOOL, 0)
+DOVEADM_CMD_PARAM('i', "into", CMD_PARAM_STR, 0)
+DOVEADM_CMD_PARAM('t', "since", CMD_PARAM_STR, 0)
+DOVEADM_CMD_PARAM('\0', "mailbox", CMD_PARAM_STR, CMD_PARAM_FLAG_POSITIONAL)
+DOVEADM_CMD_PARAM('\0', "uids", CMD_PARAM_STR, CMD_PARAM_FLAG_POSITIONAL)
+DOVEADM_CMD_PARAMS_END
+};

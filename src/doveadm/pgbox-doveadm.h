@@ -1,0 +1,40 @@
+#ifndef PGBOX_DOVEADM_H
+#define PGBOX_DOVEADM_H
+
+#include "doveadm.h"
+#include "doveadm-mail.h"
+
+struct pgbox_conn;
+struct pgbox_error;
+
+/* Inside of the doveadm module: what the commands share. */
+
+extern struct doveadm_cmd_ver2 pgbox_doveadm_status_cmd;
+extern struct doveadm_cmd_ver2 pgbox_doveadm_verify_cmd;
+extern struct doveadm_cmd_ver2 pgbox_doveadm_purge_cmd;
+extern struct doveadm_cmd_ver2 pgbox_doveadm_expire_cmd;
+extern struct doveadm_cmd_ver2 pgbox_doveadm_undelete_cmd;
+
+/* Commands that are about the store, or, with -u, -A or -F, about users: which
+   of it is meant? */
+bool pgbox_doveadm_is_for_users(const struct doveadm_cmd_context *cctx);
+
+/* The connection to the store that plugin { pgbox_db } names. The caller
+   releases it with pgbox_conn_unref(). NULL if the configuration names none:
+   that is logged, and doveadm's exit status set. */
+struct pgbox_conn *pgbox_doveadm_get_store_conn(void);
+/* The same for the store of a user, as a command on users fails. */
+struct pgbox_conn *
+pgbox_doveadm_get_user_conn(struct doveadm_mail_cmd_context *ctx,
+			    struct mail_user *user);
+
+/* Log an error of the database and set the exit status: of a command on users,
+   or (ctx NULL) of one on the store. */
+void pgbox_doveadm_failed(struct doveadm_mail_cmd_context *ctx,
+			  const struct pgbox_error *error);
+
+/* Print texts as the row's next columns, "-" for those that are NULL. */
+void pgbox_doveadm_print_fields(const char *const *values,
+				unsigned int count, void *context);
+
+#endif
