@@ -2,6 +2,7 @@
 #include "test-pgbox-db-live.h"
 #include "str.h"
 #include "pgbox-query.h"
+#include "pgbox-db-admin.h"
 #include "pgbox-db-pull.h"
 
 static const struct pgbox_changed_row *

@@ -248,6 +248,9 @@ int main(void)
 		test_expunge,
 		test_pull,
 		test_many,
+		test_admin_status,
+		test_admin_verify,
+		test_admin_undelete,
 		test_purge,
 		NULL
 	};

@@ -60,4 +60,8 @@ void test_pull(void);
 void test_many(void);
 void test_purge(void);
 
+void test_admin_status(void);
+void test_admin_verify(void);
+void test_admin_undelete(void);
+
 #endif
