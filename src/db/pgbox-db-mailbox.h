@@ -104,6 +104,19 @@ int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
 		struct pgbox_purged *purged_r, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
 
+/* What an account uses, by its mailboxes' counters, and what it may use. */
+struct pgbox_quota {
+	uint64_t messages, bytes;
+	/* FALSE: nobody has set limits for this account */
+	bool limited;
+	/* -1: no limit; 0 is one */
+	int64_t message_limit, byte_limit;
+};
+/* Returns 1 if found, 0 if there is no such account. */
+int pgbox_quota_get(struct pgbox_conn *conn, const char *account,
+		    struct pgbox_quota *quota_r, struct pgbox_error *error_r)
+	ATTR_WARN_UNUSED_RESULT;
+
 /* Let connections with these settings refuse a database without our schema,
    or with one that is too old or too new for our statements. */
 void pgbox_schema_set_check(struct pgbox_conn_settings *set);
