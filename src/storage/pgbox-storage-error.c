@@ -16,6 +16,9 @@
 	"The server can't store this text"
 #define PGBOX_ERRSTR_LIMIT \
 	"A limit of the mail store was reached"
+/* as Dovecot's quota plugin says it */
+#define PGBOX_ERRSTR_QUOTA \
+	"Quota exceeded (mailbox for user is full)"
 
 /* How long a complaint isn't repeated: one that is about the database as a
    whole, and that each command would give rise to. */
@@ -32,7 +35,7 @@ static const struct rule_error rule_errors[] = {
 	{ "PB002", MAIL_ERROR_NOTFOUND, "Mailbox doesn't exist" },
 	{ "PB003", MAIL_ERROR_EXISTS, "Mailbox already exists" },
 	{ "PB004", MAIL_ERROR_EXPUNGED, "The message was expunged" },
-	{ "PB011", MAIL_ERROR_NOQUOTA, MAIL_ERRSTR_NO_QUOTA },
+	{ "PB011", MAIL_ERROR_NOQUOTA, PGBOX_ERRSTR_QUOTA },
 	{ "PB006", MAIL_ERROR_NOTPOSSIBLE, "This is not possible" },
 	{ "PB007", MAIL_ERROR_EXISTS, "Mailbox has children, delete them first" },
 	{ "PB008", MAIL_ERROR_LIMIT, PGBOX_ERRSTR_LIMIT },
@@ -56,15 +59,23 @@ static bool user_is_delivery(struct mail_user *user)
 }
 
 static void
-error_get_rule(const struct pgbox_error *error, struct mail_error_text *text_r)
+error_get_rule(struct mail_user *user, const struct pgbox_error *error,
+	       struct mail_error_text *text_r)
 {
+	const char *text;
+
 	for (unsigned int i = 0; i < N_ELEMENTS(rule_errors); i++) {
 		if (strcmp(rule_errors[i].sqlstate, error->sqlstate) == 0) {
 			text_r->error = rule_errors[i].error;
 			text_r->text = rule_errors[i].text;
 			text_r->critical = FALSE;
-			return;
+			break;
 		}
+	}
+	if (text_r->error == MAIL_ERROR_NOQUOTA) {
+		text = mail_user_plugin_getenv(user, "quota_exceeded_message");
+		if (text != NULL)
+			text_r->text = text;
 	}
 }
 
@@ -128,7 +139,7 @@ error_translate(struct mail_user *user, const struct pgbox_error *error,
 		text_r->critical = FALSE;
 		break;
 	case PGBOX_ERROR_RULE:
-		error_get_rule(error, text_r);
+		error_get_rule(user, error, text_r);
 		break;
 	default:
 		break;
