@@ -146,7 +146,7 @@ error_translate(struct mail_user *user, const struct pgbox_error *error,
 	}
 }
 
-static const char *error_log_text(const struct pgbox_error *error)
+const char *pgbox_storage_error_text(const struct pgbox_error *error)
 {
 	const char *hint = pgbox_error_hint(error->kind);
 
@@ -169,11 +169,14 @@ void pgbox_mailbox_set_error(struct mailbox *box,
 	if (text.error == MAIL_ERROR_NOTFOUND)
 		mailbox_set_deleted(box);
 	else if (text.text == NULL)
-		mailbox_set_critical(box, "%s", error_log_text(error));
+		mailbox_set_critical(box, "%s",
+				     pgbox_storage_error_text(error));
 	else {
 		mail_storage_set_error(box->storage, text.error, text.text);
-		if (text.critical)
-			e_error(box->event, "%s", error_log_text(error));
+		if (text.critical) {
+			e_error(box->event, "%s",
+				pgbox_storage_error_text(error));
+		}
 	}
 }
 
@@ -185,11 +188,13 @@ void pgbox_storage_set_error(struct mail_storage *storage,
 	error_translate(storage->user, error, &text);
 	if (text.text == NULL) {
 		mail_storage_set_critical(storage, "%s",
-					  error_log_text(error));
+					  pgbox_storage_error_text(error));
 	} else {
 		mail_storage_set_error(storage, text.error, text.text);
-		if (text.critical)
-			e_error(storage->event, "%s", error_log_text(error));
+		if (text.critical) {
+			e_error(storage->event, "%s",
+				pgbox_storage_error_text(error));
+		}
 	}
 }
 
@@ -200,12 +205,13 @@ void pgbox_list_set_error(struct mailbox_list *list,
 
 	error_translate(list->ns->user, error, &text);
 	if (text.text == NULL) {
-		mailbox_list_set_critical(list, "%s", error_log_text(error));
+		mailbox_list_set_critical(list, "%s",
+					  pgbox_storage_error_text(error));
 	} else {
 		mailbox_list_set_error(list, text.error, text.text);
 		if (text.critical) {
 			e_error(list->ns->user->event, "%s",
-				error_log_text(error));
+				pgbox_storage_error_text(error));
 		}
 	}
 }

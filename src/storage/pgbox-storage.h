@@ -112,6 +112,10 @@ pgbox_user_get_conn(struct mail_user *user, const char **error_r);
 const char *
 pgbox_namespace_get_account(struct mail_namespace *ns, const char **error_r);
 
+/* Returns TRUE if the turn of the ioloop in which *tv was set to ioloop_timeval
+   isn't over yet. */
+bool pgbox_turn_is_now(const struct timeval *tv);
+
 /* Returns TRUE if the mailbox belongs to this storage class. */
 bool pgbox_mailbox_is_ours(struct mailbox *box);
 

@@ -127,8 +127,8 @@ protocol lda {
   mail_plugins = $mail_plugins sieve
 }
 plugin {
-  quota = count:User quota
-  quota_rule = *:storage=1G
+  quota = %(quota)s:User quota
+  quota_rule = ?:storage=1G
   quota_vsizes = yes
   sieve = file:~/sieve;active=~/.dovecot.sieve
   sieve_extensions = +imap4flags +vacation
@@ -272,6 +272,7 @@ class Node:
             "mail_user": self.mail_user, "mail_group": proc.group_of(self.mail_user),
             "location": "%s:~/%s%s" % (self.storage, self.storage, self._location),
             "plugins": self._plugins,
+            "quota": "pgbox" if self.storage == "pgbox" else "count",
             "imap_plugins": " ".join("imap_" + name for name in ("quota", "zlib")
                                      if name in self._plugins.split()), "separator": self.separator,
             "vsz": "0" if self.valgrind or self._preload else "512M",
