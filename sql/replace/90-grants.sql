@@ -25,7 +25,7 @@ BEGIN
        AND p.proname IN ('schema_check', 'mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
                          'mailbox_update', 'subscription_set', 'recent_claim', 'attribute_set', 'account_find',
                          'body_chunk_put', 'content_put', 'message_store', 'message_expunge',
-                         'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge',
+                         'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge', 'quota_usage',
                          -- for doveadm
                          'store_status', 'account_status', 'rows_verify', 'account_verify', 'content_verify',
                          'policy_apply', 'message_undelete', 'folder_undelete')
@@ -61,7 +61,7 @@ GRANT SELECT ON pgbox.schema_version, pgbox.store TO pgbox_dovecot, pgbox_admin,
 GRANT SELECT (account_id, name, enabled, list_modseq) ON pgbox.account TO pgbox_dovecot;
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.subscription,
                 pgbox.mailbox_attribute, pgbox.message, pgbox.message_state, pgbox.content,
-                pgbox.body, pgbox.body_chunk,
+                pgbox.body, pgbox.body_chunk, pgbox.account_quota,
                 pgbox.dovecot_passdb, pgbox.dovecot_userdb
   TO pgbox_dovecot;
 GRANT SELECT (account_id, name, enabled, list_modseq, created_at) ON pgbox.account TO pgbox_reader;

@@ -126,6 +126,7 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_dovecot', 'pgbox.mailbox_attribute'), ('pgbox_dovecot', 'pgbox.message'),
                ('pgbox_dovecot', 'pgbox.message_state'), ('pgbox_dovecot', 'pgbox.content'),
                ('pgbox_dovecot', 'pgbox.body'), ('pgbox_dovecot', 'pgbox.body_chunk'),
+               ('pgbox_dovecot', 'pgbox.account_quota'),
                ('pgbox_dovecot', 'pgbox.dovecot_passdb'), ('pgbox_dovecot', 'pgbox.dovecot_userdb'),
                ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
                ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),

@@ -174,6 +174,41 @@ int pgbox_recent_claim(struct pgbox_conn *conn, int64_t mailbox_id,
 	return ret < 0 ? -1 : 0;
 }
 
+static int64_t mailbox_quota_limit(struct pgbox_result *result,
+				   unsigned int col)
+{
+	return pgbox_result_is_null(result, col) ? -1 :
+		pgbox_result_int64(result, col);
+}
+
+static void mailbox_quota_row(struct pgbox_result *result, void *context)
+{
+	struct pgbox_quota *quota = context;
+
+	quota->messages = pgbox_result_int64(result, 0);
+	quota->bytes = pgbox_result_int64(result, 1);
+	quota->limited = pgbox_result_bool(result, 2);
+	quota->message_limit = mailbox_quota_limit(result, 3);
+	quota->byte_limit = mailbox_quota_limit(result, 4);
+}
+
+int pgbox_quota_get(struct pgbox_conn *conn, const char *account,
+		    struct pgbox_quota *quota_r, struct pgbox_error *error_r)
+{
+	int ret;
+
+	i_zero(quota_r);
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_params_text(params, account);
+		ret = pgbox_db_query(conn, PGBOX_STMT_QUOTA_GET, params,
+				     PGBOX_EXEC_REPEATABLE, mailbox_quota_row,
+				     quota_r, error_r);
+	} T_END;
+	return ret;
+}
+
 void pgbox_schema_set_check(struct pgbox_conn_settings *set)
 {
 	set->check = TRUE;

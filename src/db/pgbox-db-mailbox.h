@@ -96,6 +96,19 @@ int pgbox_recent_claim(struct pgbox_conn *conn, int64_t mailbox_id,
 		       uint32_t uid_next, uint32_t *first_recent_uid_r,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 
+/* What an account uses, by its mailboxes' counters, and what it may use. */
+struct pgbox_quota {
+	uint64_t messages, bytes;
+	/* FALSE: nobody has set limits for this account */
+	bool limited;
+	/* -1: no limit; 0 is one */
+	int64_t message_limit, byte_limit;
+};
+/* Returns 1 if found, 0 if there is no such account. */
+int pgbox_quota_get(struct pgbox_conn *conn, const char *account,
+		    struct pgbox_quota *quota_r, struct pgbox_error *error_r)
+	ATTR_WARN_UNUSED_RESULT;
+
 /* Let connections with these settings refuse a database without our schema,
    or with one that is too old or too new for our statements. */
 void pgbox_schema_set_check(struct pgbox_conn_settings *set);

@@ -148,13 +148,6 @@ static void tree_build(struct pgbox_tree *tree, struct pgbox_mailbox_list *list,
  * Reading it
  */
 
-static bool turn_is_now(const struct timeval *tv)
-{
-	return tv->tv_sec == ioloop_timeval.tv_sec &&
-		tv->tv_usec == ioloop_timeval.tv_usec &&
-		ioloop_timeval.tv_sec != 0;
-}
-
 /* Every account has an INBOX, therefore its absence tells about the account.
    In a shared namespace that is nobody's error: users may look for anybody. */
 static bool list_account_must_exist(struct mailbox_list *list)
@@ -181,7 +174,7 @@ int pgbox_list_refresh(struct pgbox_mailbox_list *list)
 	ARRAY_TYPE(pgbox_mailbox_row) rows;
 	struct pgbox_error error;
 
-	if (list->tree != NULL && turn_is_now(&list->tree->read_time))
+	if (list->tree != NULL && pgbox_turn_is_now(&list->tree->read_time))
 		return 0;
 	pgbox_list_invalidate(list);
 
@@ -264,7 +257,7 @@ int pgbox_list_peek(struct mailbox_list *_list, const char *name, bool listing,
 	bool current;
 
 	if (tree != NULL) {
-		current = turn_is_now(&tree->read_time);
+		current = pgbox_turn_is_now(&tree->read_time);
 		node = pgbox_tree_lookup(tree, name);
 		if (node != NULL && node->row.mailbox_id != 0 &&
 		    (current || (listing && tree->refcount > 1))) {
@@ -276,7 +269,7 @@ int pgbox_list_peek(struct mailbox_list *_list, const char *name, bool listing,
 			return 0;
 		}
 	}
-	if (list->found.mailbox_id != 0 && turn_is_now(&list->found_time) &&
+	if (list->found.mailbox_id != 0 && pgbox_turn_is_now(&list->found_time) &&
 	    strcmp(list->found.name, name) == 0) {
 		row_copy(&list->found, row_r);
 		return 1;

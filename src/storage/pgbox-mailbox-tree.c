@@ -205,8 +205,8 @@ int pgbox_mailbox_update_box(struct mailbox *box,
  */
 
 /* Some plugins act on each message that is expunged, deleted mailbox or not:
-   lazy_expunge moves them away, and quota backends other than "count" keep
-   sums of their own. */
+   lazy_expunge moves them away, and quota backends other than ours and "count"
+   keep sums of their own. */
 static bool mailbox_must_expunge(struct mailbox *box)
 {
 	struct mail_user *user = box->storage->user;
@@ -219,7 +219,8 @@ static bool mailbox_must_expunge(struct mailbox *box)
 		return TRUE;
 	T_BEGIN {
 		while ((value = mail_user_plugin_getenv(user, name)) != NULL) {
-			if (!str_begins(value, "count") && *value != '\0')
+			if (*value != '\0' && !str_begins(value, "pgbox") &&
+			    !str_begins(value, "count"))
 				ret = TRUE;
 			name = t_strdup_printf("quota%u", ++i);
 		}

@@ -5,6 +5,7 @@
 #include "pgbox-config.h"
 #include "pgbox-storage.h"
 #include "pgbox-notify-client.h"
+#include "pgbox-quota.h"
 #include "pgbox-plugin.h"
 
 #include <dlfcn.h>
@@ -38,10 +39,12 @@ void pgbox_plugin_init(struct module *module ATTR_UNUSED)
 	plugin_check_structs();
 	mail_storage_class_register(&pgbox_storage);
 	mailbox_list_register(&pgbox_mailbox_list);
+	pgbox_quota_register();
 }
 
 void pgbox_plugin_deinit(void)
 {
+	pgbox_quota_unregister();
 	pgbox_notify_client_deinit();
 	mailbox_list_unregister(&pgbox_mailbox_list);
 	mail_storage_class_unregister(&pgbox_storage);

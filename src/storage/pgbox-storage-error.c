@@ -16,6 +16,9 @@
 	"The server can't store this text"
 #define PGBOX_ERRSTR_LIMIT \
 	"A limit of the mail store was reached"
+/* as Dovecot's quota plugin says it */
+#define PGBOX_ERRSTR_QUOTA \
+	"Quota exceeded (mailbox for user is full)"
 
 /* How long a complaint isn't repeated: one that is about the database as a
    whole, and that each command would give rise to. */
@@ -32,7 +35,7 @@ static const struct rule_error rule_errors[] = {
 	{ "PB002", MAIL_ERROR_NOTFOUND, "Mailbox doesn't exist" },
 	{ "PB003", MAIL_ERROR_EXISTS, "Mailbox already exists" },
 	{ "PB004", MAIL_ERROR_EXPUNGED, "The message was expunged" },
-	{ "PB011", MAIL_ERROR_NOQUOTA, MAIL_ERRSTR_NO_QUOTA },
+	{ "PB011", MAIL_ERROR_NOQUOTA, PGBOX_ERRSTR_QUOTA },
 	{ "PB006", MAIL_ERROR_NOTPOSSIBLE, "This is not possible" },
 	{ "PB007", MAIL_ERROR_EXISTS, "Mailbox has children, delete them first" },
 	{ "PB008", MAIL_ERROR_LIMIT, PGBOX_ERRSTR_LIMIT },
@@ -56,15 +59,23 @@ static bool user_is_delivery(struct mail_user *user)
 }
 
 static void
-error_get_rule(const struct pgbox_error *error, struct mail_error_text *text_r)
+error_get_rule(struct mail_user *user, const struct pgbox_error *error,
+	       struct mail_error_text *text_r)
 {
+	const char *text;
+
 	for (unsigned int i = 0; i < N_ELEMENTS(rule_errors); i++) {
 		if (strcmp(rule_errors[i].sqlstate, error->sqlstate) == 0) {
 			text_r->error = rule_errors[i].error;
 			text_r->text = rule_errors[i].text;
 			text_r->critical = FALSE;
-			return;
+			break;
 		}
+	}
+	if (text_r->error == MAIL_ERROR_NOQUOTA) {
+		text = mail_user_plugin_getenv(user, "quota_exceeded_message");
+		if (text != NULL)
+			text_r->text = text;
 	}
 }
 
@@ -128,14 +139,14 @@ error_translate(struct mail_user *user, const struct pgbox_error *error,
 		text_r->critical = FALSE;
 		break;
 	case PGBOX_ERROR_RULE:
-		error_get_rule(error, text_r);
+		error_get_rule(user, error, text_r);
 		break;
 	default:
 		break;
 	}
 }
 
-static const char *error_log_text(const struct pgbox_error *error)
+const char *pgbox_storage_error_text(const struct pgbox_error *error)
 {
 	const char *hint = pgbox_error_hint(error->kind);
 
@@ -158,11 +169,14 @@ void pgbox_mailbox_set_error(struct mailbox *box,
 	if (text.error == MAIL_ERROR_NOTFOUND)
 		mailbox_set_deleted(box);
 	else if (text.text == NULL)
-		mailbox_set_critical(box, "%s", error_log_text(error));
+		mailbox_set_critical(box, "%s",
+				     pgbox_storage_error_text(error));
 	else {
 		mail_storage_set_error(box->storage, text.error, text.text);
-		if (text.critical)
-			e_error(box->event, "%s", error_log_text(error));
+		if (text.critical) {
+			e_error(box->event, "%s",
+				pgbox_storage_error_text(error));
+		}
 	}
 }
 
@@ -174,11 +188,13 @@ void pgbox_storage_set_error(struct mail_storage *storage,
 	error_translate(storage->user, error, &text);
 	if (text.text == NULL) {
 		mail_storage_set_critical(storage, "%s",
-					  error_log_text(error));
+					  pgbox_storage_error_text(error));
 	} else {
 		mail_storage_set_error(storage, text.error, text.text);
-		if (text.critical)
-			e_error(storage->event, "%s", error_log_text(error));
+		if (text.critical) {
+			e_error(storage->event, "%s",
+				pgbox_storage_error_text(error));
+		}
 	}
 }
 
@@ -189,12 +205,13 @@ void pgbox_list_set_error(struct mailbox_list *list,
 
 	error_translate(list->ns->user, error, &text);
 	if (text.text == NULL) {
-		mailbox_list_set_critical(list, "%s", error_log_text(error));
+		mailbox_list_set_critical(list, "%s",
+					  pgbox_storage_error_text(error));
 	} else {
 		mailbox_list_set_error(list, text.error, text.text);
 		if (text.critical) {
 			e_error(list->ns->user->event, "%s",
-				error_log_text(error));
+				pgbox_storage_error_text(error));
 		}
 	}
 }

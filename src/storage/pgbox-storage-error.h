@@ -17,4 +17,7 @@ void pgbox_list_set_error(struct mailbox_list *list,
 void pgbox_storage_set_error(struct mail_storage *storage,
 			     const struct pgbox_error *error);
 
+/* The line for the log alone, where somebody else writes it. */
+const char *pgbox_storage_error_text(const struct pgbox_error *error);
+
 #endif

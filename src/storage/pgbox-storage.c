@@ -3,6 +3,7 @@
 #include "lib.h"
 #include "array.h"
 #include "guid.h"
+#include "ioloop.h"
 #include "mail-user.h"
 #include "mail-namespace.h"
 #include "pgbox-error.h"
@@ -109,6 +110,13 @@ static int pgbox_storage_purge(struct mail_storage *_storage)
 	} while (purged.tombstones + purged.mailboxes +
 		 purged.contents + purged.bodies > 0);
 	return 0;
+}
+
+bool pgbox_turn_is_now(const struct timeval *tv)
+{
+	return tv->tv_sec == ioloop_timeval.tv_sec &&
+		tv->tv_usec == ioloop_timeval.tv_usec &&
+		ioloop_timeval.tv_sec != 0;
 }
 
 bool pgbox_mailbox_is_ours(struct mailbox *box)

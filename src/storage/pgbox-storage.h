@@ -99,6 +99,10 @@ extern struct mailbox_list pgbox_mailbox_list;
 extern struct mailbox pgbox_mailbox;
 extern struct mail_vfuncs pgbox_mail_vfuncs;
 
+/* Returns TRUE if the turn of the ioloop in which *tv was set to ioloop_timeval
+   isn't over yet. */
+bool pgbox_turn_is_now(const struct timeval *tv);
+
 /* Returns TRUE if the mailbox belongs to this storage class. */
 bool pgbox_mailbox_is_ours(struct mailbox *box);
 

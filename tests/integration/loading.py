@@ -181,6 +181,19 @@ def test_bad_prepare(lab):
 
 
 @only("pgbox")
+def test_quota_of_physical_sizes(lab):
+    """The database counts virtual ones."""
+    bad_settings(lab, "vsizes", PLUGIN % "quota_vsizes = no", "quota: .*set quota_vsizes = yes")
+
+
+@only("pgbox")
+def test_quota_without_quota_plugin(lab):
+    """The setting alone does no harm."""
+    node = lab.node("noquota", plugins="", extra=PLUGIN % "quota = pgbox:User quota")
+    lab.imap(lab.user(node), node).ok("SELECT INBOX")
+
+
+@only("pgbox")
 def test_other_layout(lab):
     """LAYOUT=fs: the list of mailboxes is in the database."""
     for layout in ("fs", "maildir++", "index"):

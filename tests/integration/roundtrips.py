@@ -3,7 +3,7 @@
 pgbox only. A proxy counts round trips (ReadyForQuery answers) and
 pg_stat_statements counts statements. A command's figure must stay within
 its budget whatever the mailbox's size, but for the batches that the budget
-names. Quota is off here: it asks questions of its own."""
+names. Quota is off here: it asks a question of its own, see quota.py."""
 
 import os
 import shutil
@@ -25,13 +25,13 @@ plugin {
 class Meter:
     """A node behind a counting proxy."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, name="metered", plugins="", extra=""):
         self.lab = lab
-        if "metered" not in lab.nodes:
-            proxy = Proxy(os.path.join(lab.dir, "meter"), lab.cluster.socket)
+        if name not in lab.nodes:
+            proxy = Proxy(os.path.join(lab.dir, name + "-proxy"), lab.cluster.socket)
             database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-            lab.node("metered", database=database, plugins="", extra=LONG).proxy = proxy
-        self.node = lab.nodes["metered"]
+            lab.node(name, database=database, plugins=plugins, extra=LONG + extra).proxy = proxy
+        self.node = lab.nodes[name]
         self.proxy = self.node.proxy
 
     def client(self, user):

@@ -131,8 +131,8 @@ protocol doveadm {
   mail_plugins = $mail_plugins %(doveadm_plugins)s
 }
 plugin {
-  quota = count:User quota
-  quota_rule = *:storage=1G
+  quota = %(quota)s:User quota
+  quota_rule = ?:storage=1G
   quota_vsizes = yes
   sieve = file:~/sieve;active=~/.dovecot.sieve
   sieve_extensions = +imap4flags +vacation
@@ -282,6 +282,7 @@ class Node:
             "mail_user": self.mail_user, "mail_group": proc.group_of(self.mail_user),
             "location": "%s:~/%s%s" % (self.storage, self.storage, self._location),
             "plugins": self._plugins,
+            "quota": "pgbox" if self.storage == "pgbox" else "count",
             "imap_plugins": " ".join("imap_" + name for name in ("quota", "zlib")
                                      if name in self._plugins.split()), "separator": self.separator,
             "doveadm_plugins": "doveadm_pgbox" if self.storage == "pgbox" else "",

@@ -122,11 +122,12 @@ def test_reader(store):
         for denied in ("password_hash FROM pgbox.account", "header FROM pgbox.content", "envelope FROM pgbox.content",
                        "bodystructure FROM pgbox.content", "head FROM pgbox.body", "data FROM pgbox.body_chunk",
                        "password FROM pgbox.dovecot_passdb", "value FROM pgbox.mailbox_attribute",
-                       "name FROM pgbox.subscription", "token FROM pgbox.commit_token"):
+                       "name FROM pgbox.subscription", "token FROM pgbox.commit_token",
+                       "bytes FROM pgbox.account_quota"):
             refused(DENIED, session.sql, "SELECT " + denied)
         for call in (save_sql(inbox, b"x"), store_sql(inbox, [1], add=1), "SELECT pgbox.purge()",
                      "SELECT 1 FROM pgbox.message_expunge(%d, '{1}', 'x')" % inbox,
-                     "SELECT 1 FROM pgbox.mailbox_pull(%d, 0, 0)" % inbox):
+                     "SELECT 1 FROM pgbox.mailbox_pull(%d, 0, 0)" % inbox, "SELECT pgbox.quota_usage(1)"):
             refused(DENIED, session.sql, call)
     finally:
         session.close()

@@ -232,6 +232,37 @@ static void test_attributes(void)
 	test_end();
 }
 
+static void test_quota(void)
+{
+	ARRAY_TYPE(pgbox_mailbox_row) rows;
+	const struct pgbox_mailbox_row *row;
+	struct pgbox_quota quota;
+	uint64_t messages = 0, bytes = 0;
+
+	test_begin("db: quota");
+	p_array_init(&rows, pool, 8);
+	test_assert(ok(pgbox_mailbox_tree(conn, ALICE, pool, &rows,
+					  &error)) == 0);
+	array_foreach(&rows, row) {
+		messages += row->messages;
+		bytes += row->virtual_size;
+	}
+	test_assert(ok(pgbox_quota_get(conn, ALICE, &quota, &error)) == 1);
+	test_assert(quota.messages == messages && messages > 0);
+	test_assert(quota.bytes == bytes && bytes > messages);
+	test_assert(!quota.limited && quota.message_limit == -1 &&
+		    quota.byte_limit == -1);
+	test_assert(ok(pgbox_quota_get(conn, "limited", &quota, &error)) == 1);
+	test_assert(quota.messages == 0 && quota.bytes == 0);
+	test_assert(quota.limited && quota.message_limit == 0 &&
+		    quota.byte_limit == INT64_MAX);
+	test_assert(ok(pgbox_quota_get(conn, "half", &quota, &error)) == 1);
+	test_assert(quota.limited && quota.message_limit == -1 &&
+		    quota.byte_limit == 7);
+	test_assert(ok(pgbox_quota_get(conn, "nobody", &quota, &error)) == 0);
+	test_end();
+}
+
 int main(void)
 {
 	static void (*const test_functions[])(void) = {
@@ -251,6 +282,7 @@ int main(void)
 		test_admin_status,
 		test_admin_verify,
 		test_admin_undelete,
+		test_quota,
 		test_purge,
 		NULL
 	};
