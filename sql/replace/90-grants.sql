@@ -46,7 +46,7 @@ BEGIN
                          'after_restore')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
-    IF (SELECT p.provolatile = 'v' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN
+    IF (SELECT p.provolatile <> 'i' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN
       EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER', v_function);
     END IF;
     EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO pgbox_admin', v_function);
@@ -92,3 +92,11 @@ GRANT UPDATE (name, special_use, deleted_at), DELETE ON pgbox.mailbox TO pgbox_a
 GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
 GRANT UPDATE (expunged_at, reason) ON pgbox.expunged TO pgbox_admin;
 GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;
+GRANT SELECT (username) ON pgbox.dovecot_passdb TO pgbox_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON pgbox.policy TO pgbox_admin;
+GRANT SELECT ON pgbox.job, pgbox.account_quota, pgbox.account_overview, pgbox.folder_overview, pgbox.message_overview,
+                pgbox.sender_overview, pgbox.mail_history, pgbox.revivable, pgbox.policy_target, pgbox.policy_pending,
+                pgbox.storage_overview, pgbox.garbage_overview, pgbox.table_health, pgbox.replica_lag
+  TO pgbox_admin;
+-- views and arguments that are left out ask these, as whoever reads or calls
+GRANT EXECUTE ON FUNCTION pgbox.who(), pgbox.header_field(bytea, text), pgbox.header_address(bytea) TO pgbox_admin;

@@ -67,7 +67,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT']
                || CASE WHEN c.relname IN ('account', 'commit_token', 'dovecot_passdb') THEN '{}' ELSE ARRAY['pgbox_admin SELECT'] END
                || CASE WHEN c.relname IN ('message', 'mailbox') THEN ARRAY['pgbox_admin DELETE']
-                       WHEN c.relname IN ('subscription', 'mailbox_attribute')
+                       WHEN c.relname IN ('subscription', 'mailbox_attribute', 'policy')
                        THEN ARRAY['pgbox_admin INSERT', 'pgbox_admin UPDATE', 'pgbox_admin DELETE'] ELSE '{}' END
           FROM pg_catalog.pg_class AS c WHERE c.relnamespace = 'pgbox'::regnamespace
          UNION ALL
@@ -88,6 +88,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                     -- a view of theirs asks it
                     WHEN p.proname = 'violations' THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_reader EXECUTE']
                     WHEN p.proname = ANY (x.names) THEN ARRAY['pgbox_admin EXECUTE']
+                    WHEN p.proname IN ('who', 'header_field', 'header_address') THEN ARRAY['pgbox_admin EXECUTE']
                     WHEN p.prosecdef THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_dovecot EXECUTE'] ELSE '{}' END
           FROM pg_catalog.pg_proc AS p CROSS JOIN admin AS x WHERE p.pronamespace = 'pgbox'::regnamespace
          UNION ALL
@@ -134,7 +135,8 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_admin', 'pgbox.mailbox'), ('pgbox_admin', 'pgbox.mailbox_counter'),
                ('pgbox_admin', 'pgbox.message'), ('pgbox_admin', 'pgbox.message_state'),
                ('pgbox_admin', 'pgbox.expunged'), ('pgbox_admin', 'pgbox.subscription'),
-               ('pgbox_admin', 'pgbox.invariant_violations')) AS w (role, relation)
+               ('pgbox_admin', 'pgbox.invariant_violations'), ('pgbox_admin', 'pgbox.job'), ('pgbox_admin', 'pgbox.policy'),
+               ('pgbox_admin', 'pgbox.mail_history'), ('pgbox_admin', 'pgbox.policy_pending')) AS w (role, relation)
   JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.relation)
  WHERE NOT pg_catalog.has_table_privilege(w.role, c.oid, 'SELECT')
 UNION ALL

@@ -58,6 +58,22 @@ ADMIN_MAY_NOT = (
     "SELECT rolpassword FROM pg_authid")
 
 
+# what README.md and sql/README tell an administrator to call, in this order
+ADMIN_CALLS = (
+    "message_search('%(name)s', 'INBOX')", "message_copy('%(name)s', 'INBOX', '{2}', '%(name)s', 'INBOX', true)",
+    "messages_expunge('%(name)s', 'INBOX', p_limit => 1)", "messages_expire('%(name)s', 'INBOX', '1 day')",
+    "message_undelete('%(name)s', 'INBOX')", "restore_preview('%(name)s', 'INBOX', now())",
+    "restore_mailbox('%(name)s', 'INBOX', now())", "restore_account('%(name)s', now())", "folder_create('%(name)s', 'x')",
+    "folder_rename('%(name)s', 'x', 'y')", "folder_delete('%(name)s', 'y')", "folder_undelete('%(name)s', 'y')",
+    "folder_set_hold('%(name)s', 'y', false)", "folder_empty('%(name)s', 'INBOX')", "folder_move('%(name)s', 'y', '%(other)s')",
+    "policy_apply()", "content_verify()", "purge()", "tombstone_prune(now())", "account_set_quota('%(name)s', 100, NULL)",
+    "account_set_retention('%(name)s', '1 day')", "account_set_hold('%(name)s', true)", "account_set_hold('%(name)s', false)",
+    "account_rename('%(name)s', '%(name)s-new')", "account_disable('%(name)s-new')", "account_enable('%(name)s-new')",
+    "account_delete('%(name)s-new')", "keywords_change('{1}', '{2}', NULL, false)", "modseq_step()")
+# tables with passwords or without use to him
+ADMIN_READS_NOT = ("account", "dovecot_passdb", "commit_token")
+
+
 def reader(store):
     """A session of somebody who was granted pgbox_reader."""
     store.admin.sql("DO $$ BEGIN CREATE ROLE somebody LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
@@ -160,6 +176,32 @@ def test_admin(store):
     finally:
         session.close()
     eq(store.admin.value("SELECT DISTINCT reason FROM pgbox.expunged WHERE mailbox_id = %d AND uid = 1" % inbox), "spam")
+
+
+@with_store
+def test_admin_calls_and_reads_all(store):
+    """Each function that is his, with what it has by default, each view, and policies."""
+    store.admin.sql("DO $$ BEGIN CREATE ROLE helper LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+                    " GRANT pgbox_admin TO helper")
+    name, _, inbox = store.account()
+    for _ in range(3):
+        store.save(inbox)
+    session = Session(store.cluster, "helper")
+    calls = ["SELECT * FROM pgbox." + call % {"name": name, "other": store.account()[0]} for call in ADMIN_CALLS]
+    reads = ["SELECT * FROM pgbox." + row[0] for row in store.admin.sql(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'pgbox'::regnamespace AND relkind IN ('r', 'v')")
+             if row[0] not in ADMIN_READS_NOT]
+    writes = ["INSERT INTO pgbox.policy (account, mailbox, older_than) VALUES ('nobody', 'Trash', '30 days')",
+              "UPDATE pgbox.policy SET enabled = false WHERE account = 'nobody'", "DELETE FROM pgbox.policy WHERE account = 'nobody'",
+              "SELECT username FROM pgbox.dovecot_passdb"]
+    try:
+        for sql in reads + writes + calls:
+            try:
+                session.sql(sql)
+            except Exception as error:
+                raise AssertionError("%s: %s" % (sql, error)) from error
+    finally:
+        session.close()
 
 
 @with_store
