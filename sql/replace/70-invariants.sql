@@ -220,8 +220,9 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.violations(bigint[], bigint[], bigint[]) IS 'What is wrong with the rows of mailboxes, accounts, and contents and bodies, each given as the lowest number and the one after the highest';
 
+-- The collation that the column had in version 1: it can't be changed.
 CREATE OR REPLACE VIEW pgbox.invariant_violations AS
-SELECT v.rule, v.relation, v.ids, v.problem, v.remedy
+SELECT v.rule, v.relation, v.ids, v.problem COLLATE "C" AS problem, v.remedy
   FROM pgbox.violations('{-9223372036854775808,9223372036854775807}', '{-9223372036854775808,9223372036854775807}',
                         '{-9223372036854775808,9223372036854775807}') AS v;
 COMMENT ON VIEW pgbox.invariant_violations IS 'What is wrong with the rows: empty on a healthy store. Reads all tables but the bytes of mail';
