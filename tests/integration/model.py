@@ -7,100 +7,44 @@ a mailbox and resynchronise at random moments on any node, some by QRESYNC and
 some by CHANGEDSINCE; so do copies of clients that went offline at any time
 before. Meanwhile index folders are deleted and damaged and tombstones pruned.
 
+An administrator changes all of it in psql (see model_admin.py). At any time some
+clients wait in IDLE (see model_peer.py), on any node: after each step they have
+been told what the model says, and nothing else.
+
     PGBOX_TEST_SEED      run this history only
     PGBOX_TEST_SECONDS   go on for so long with histories that nobody has seen yet;
                          without it the first ones, the same each time"""
 
+import contextlib
 import os
 import random
 import shutil
 import time
 
 from cache_exact import prune
-from cache_truth import FLAG_BITS, Truth, damage, picture
-from imapclient import ImapError, Lit, parse_set
+from cache_truth import Truth, damage, picture
+from imapclient import Lit, parse_set
 from mails import PLAIN, simple
-from model_state import STEP, Box, Memory, Row, check_select, resync_condstore, resync_qresync
+from model_admin import FLAGS, KEYWORDS, ROLES, Transaction, names_of
+from model_peer import SELECT_TRIES, Ended, Peer
+from model_state import STEP, Box, Row, check_select, resync_condstore, resync_qresync
+from push import NO_POLL, nodes, wait_vouched
 from tap import eq, only, timeout, true
 
 MAILBOXES = ("INBOX", "one", "two")
-KEYWORDS = ("$Label1", "$Label2", "own", "Other", "k1")
-FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted")
-FLAG_BIT = {name: bit for bit, name in FLAG_BITS.items()}
+# a signal that was lost is made up for by nothing
+NO_CHECK = "plugin {\n  pgbox_notify_check_interval = 1 hour\n}\n"
 STEPS = 120
 SECONDS = 50
 CHECK_EVERY = 12
 SNAPSHOTS = 12
-# A node whose index was damaged may refuse to open a mailbox while it notices.
-SELECT_TRIES = 3
-
-
-class Peer:
-    """A client. It moves from node to node and keeps what it knows."""
-
-    def __init__(self, world, number):
-        self.world = world
-        self.number = number
-        self.qresync = number % 2 == 0
-        self.memories = {}
-        self.client = None
-        self.node = None
-        self.name = self.box = None
-        self.connect(world.nodes[number % len(world.nodes)])
-
-    @property
-    def memory(self):
-        """What it knows of the selected mailbox."""
-        return self.memories[self.name]
-
-    def connect(self, node):
-        """A new connection."""
-        if self.client:
-            self.client.close()
-        self.node = node
-        self.client = self.world.open(node, self.qresync)
-        self.name = self.box = None
-
-    def select(self, name):
-        """Select with resynchronisation; afterwards it knows what the model does."""
-        memory = self.memories.setdefault(name, Memory())
-        self.name = self.box = None
-        for _ in range(SELECT_TRIES):
-            if self.world.resync(self.client, self.qresync, name, memory):
-                break
-            self.connect(self.node)
-        else:
-            raise AssertionError("%s can't be opened" % name)
-        self.name, self.box = name, self.world.boxes[name]
-
-    def known(self):
-        """UIDs that it may use: those it knows."""
-        return sorted(self.memory.rows)
-
-    def run(self, *pieces):
-        """A command; what its answer tells is learnt."""
-        reply = self.client.cmd(*pieces)
-        true(reply.status != "BAD", repr(reply))
-        self.learn(reply)
-        return reply
-
-    def learn(self, reply):
-        """Take in an answer."""
-        if self.name:
-            self.memory.apply(reply)
-
-    def catch_up(self):
-        """NOOP and what came since: the open session knows all there is."""
-        self.run("NOOP")
-        self.fetch_new()
-        if not self.qresync:
-            eq(self.run("UID SEARCH ALL").numbers(), self.memory.view, "UID SEARCH ALL")
-
-    def fetch_new(self):
-        """What came since the last time; returns the answer."""
-        reply = self.run("UID FETCH %d:* (FLAGS MODSEQ)" % (self.memory.fetched + 1))
-        self.memory.fetched = max(self.memory.rows, default=self.memory.fetched)
-        return reply
+GRAVES = """
+SELECT e.uid, e.modseq, e.flags,
+       coalesce((SELECT string_agg(k.name, ' ') FROM pgbox.mailbox_keyword k
+                  WHERE k.mailbox_id = e.mailbox_id AND k.number = ANY (e.keywords)), ''),
+       e.content_id IS NOT NULL, e.moved_to IS NOT NULL
+  FROM pgbox.expunged e WHERE e.mailbox_id = %s
+"""
 
 
 class World:
@@ -110,17 +54,26 @@ class World:
         self.lab = lab
         self.seed = seed
         self.rng = random.Random(seed)
-        self.nodes = (lab.node(), lab.node("second"),
-                      lab.node("memory", location=":INDEX=MEMORY"))
+        memory = lab.node("memory", notify=True, extra=NO_POLL + NO_CHECK, location=":INDEX=MEMORY")
+        self.nodes = (*nodes(lab, "main", "second", extra=NO_CHECK), memory)
+        wait_vouched(lab, memory)
+        for node in self.nodes:
+            # so says a session whose mailbox is deleted
+            node.expect_log("Error: .*deleted under")
         self.user = lab.user()
+        self.account_id = lab.cluster.value("SELECT account_id FROM pgbox.account WHERE name = '%s'" % self.user)
         self.story = []
         self.count = 0
-        self.boxes = {name: Box() for name in MAILBOXES}
         client = lab.imap(self.user)
         for name in MAILBOXES[1:]:
             client.ok("CREATE ", name)
         client.logout()
+        self.boxes = {name: self.new_box(name) for name in MAILBOXES}
+        # deleted ones with the names that they had, the last one last
+        self.trash = []
         self.snapshots = []
+        # how many pushes were waited for, and the longest time
+        self.pushes, self.slowest = 0, 0.0
         # nodes whose indexes were damaged: a process may have one open that
         # another one has replaced since
         self.damaged = set()
@@ -131,6 +84,24 @@ class World:
     def note(self, text):
         """Remember what was done."""
         self.story.append(text)
+
+    def new_box(self, name):
+        """A mailbox that was made just now."""
+        return Box(int(Truth(self.lab, self.user, name).mailbox_id))
+
+    def all_boxes(self):
+        """Deleted ones, too."""
+        return list(self.boxes.values()) + [box for _, box in self.trash]
+
+    def save(self):
+        """What undo() takes."""
+        return [(box, box.saved()) for box in self.all_boxes()]
+
+    @staticmethod
+    def undo(before):
+        """Messages are as they were."""
+        for box, saved in before:
+            box.undo(saved)
 
     # -- clients ------------------------------------------------------------
 
@@ -166,7 +137,7 @@ class World:
 
     def snapshot(self, peer):
         """Somebody goes offline with what this client knows now."""
-        if not peer.box:
+        if not peer.box or self.boxes[peer.name] is not peer.box:
             return
         self.snapshots.append((peer.name, peer.qresync, peer.memory.copy()))
         if len(self.snapshots) > SNAPSHOTS:
@@ -305,12 +276,15 @@ class World:
             else:
                 eq(there, [], "nothing was copied")
             if verb == "MOVE":
-                peer.box.expunge(there)
+                peer.box.expunge(there, moved=True)
         else:
             true(len(there) < len(uids), "refused: %r" % reply)
 
     def command(self, peer):
-        """Something that a client does."""
+        """Something that a client does; sometimes it waits in IDLE afterwards."""
+        if peer.idle:
+            self.note("%d leaves IDLE" % peer.number)
+            peer.leave_idle()
         if not peer.box or self.rng.random() < 0.1:
             peer.select(self.rng.choice(MAILBOXES))
             self.note("%d selects %s" % (peer.number, peer.name))
@@ -327,8 +301,38 @@ class World:
             self.copy(peer, "MOVE")
         else:
             peer.catch_up()
-            peer.memory.check(peer.box, "session %d in %s" % (peer.number, peer.name))
             self.note("%d caught up" % peer.number)
+        if peer.box and self.rng.random() < 0.5:
+            self.note("%d waits in IDLE" % peer.number)
+            peer.send_idle()
+            peer.begin_idle()
+
+    def hear(self):
+        """Whoever waits is told of what has happened."""
+        for peer in self.peers:
+            if peer.idle:
+                with self.may_end(peer):
+                    took = peer.hear()
+                    self.pushes += took > 0
+                    self.slowest = max(self.slowest, took)
+
+    def hear_nothing(self, seconds=0):
+        """Nobody is told any more."""
+        time.sleep(seconds)
+        for peer in self.peers:
+            if peer.idle:
+                with self.may_end(peer):
+                    peer.hear_nothing()
+
+    @contextlib.contextmanager
+    def may_end(self, peer):
+        """A session may end when it finds that its index was damaged."""
+        try:
+            yield
+        except Ended as why:
+            self.note("%s: %s" % (peer, why))
+            true(peer.node in self.damaged, "%s: %s" % (peer, why))
+            peer.connect(peer.node)
 
     # -- others -------------------------------------------------------------
 
@@ -344,49 +348,122 @@ class World:
         self.boxes["INBOX"].append([Row((), 0, None, self.count)])
 
     def sql(self):
-        """Functions of the database, called by an administrator."""
-        name = self.rng.choice(MAILBOXES)
-        box = self.boxes[name]
-        if not box.rows:
-            return
-        mailbox = Truth(self.lab, self.user, name).mailbox_id
-        uids = self.rng.sample(sorted(box.rows), min(3, len(box.rows)))
-        text = "ARRAY[%s]::bigint[]" % ",".join(map(str, uids))
-        if self.rng.random() < 0.4:
-            self.note("SQL expunge %s %s" % (name, uids))
-            self.lab.cluster.psql("SELECT pgbox.message_expunge(%s, %s, 'test')" % (mailbox, text))
-            box.expunge(uids)
-            return
-        flag, keyword = self.rng.choice(FLAGS), self.rng.choice(KEYWORDS)
-        how = self.rng.choice("+-")
-        add, remove = (FLAG_BIT[flag], 0) if how == "+" else (0, FLAG_BIT[flag])
-        words = (keyword, "") if how == "+" else ("", keyword)
-        self.note("SQL %s %s %s %s %s" % (name, uids, how, flag, keyword))
-        self.lab.cluster.psql(
-            "SELECT pgbox.message_store(%s, NULL, %s, array_fill(0, ARRAY[%d]), '{%d}', '{%d}',"
-            " ARRAY['%s'], ARRAY['%s'], '{f}')" % ((mailbox, text, len(uids), add, remove) + words))
-        box.store(uids, how, (flag, keyword))
+        """An administrator in psql. Some clients begin to wait at that moment."""
+        change = Transaction(self)
+        text, end = change.write()
+        early = [peer for peer in self.peers if peer.box and not peer.idle and self.rng.random() < 0.2]
+        self.note("psql, as %s begin to wait in IDLE: %s" % ([peer.number for peer in early], text))
+        for peer in early:
+            peer.send_idle(racing=True)
+        got = self.psql(text, check=end in ("COMMIT", "ROLLBACK"))
+        for peer in early:
+            peer.begin_idle()
+        eq(sorted(got), sorted(change.rows), text)
+        if end != "COMMIT":
+            self.hear()
+            self.hear_nothing(0.1)
+
+    def psql(self, text, **kwargs):
+        """The rows of all of its statements."""
+        rows = self.lab.cluster.psql(text, **kwargs)
+        # psql ends the last row of each statement by a newline
+        return [line.split("\x1f") for row in rows for line in "\x1f".join(row).split("\n")]
 
     def tree(self):
-        """Mailboxes swap their names, or one is replaced by a new one."""
+        """Mailboxes swap their names, are replaced by new ones, or come back."""
         client = self.lab.imap(self.user, self.rng.choice(self.nodes))
-        if self.rng.random() < 0.6:
-            self.note("swap one and two")
-            for old, new in (("one", "three"), ("two", "one"), ("three", "two")):
-                client.ok("RENAME ", old, " ", new)
-            self.boxes["one"], self.boxes["two"] = self.boxes["two"], self.boxes["one"]
-            gone = None
-        else:
-            gone = self.rng.choice(MAILBOXES[1:])
-            self.note("delete and create " + gone)
-            client.ok("DELETE ", gone)
-            client.ok("CREATE ", gone)
-            self.boxes[gone] = Box()
-        # names are all that an open session doesn't follow
-        for peer in self.peers:
-            if peer.name in MAILBOXES[1:] and gone in (None, peer.name):
-                peer.connect(peer.node)
+        self.rng.choice((self.swap, self.replace, self.replace_by_sql, self.restore, self.restore, self.there_and_back))(client)
         client.close()
+        for peer in self.peers:
+            if not peer.box or self.boxes[peer.name] is peer.box:
+                continue
+            if peer.box not in self.boxes.values() and peer.idle:
+                peer.hear_the_end()
+            elif peer.idle:
+                # it is told of what happens in the mailbox by its new name
+                continue
+            # names are all that an open session doesn't follow
+            peer.connect(peer.node)
+
+    def swap(self, client):
+        """Two mailboxes get each other's names."""
+        steps = (("one", "three"), ("two", "one"), ("three", "two"))
+        if self.rng.random() < 0.4:
+            self.note("swap one and two")
+            for old, new in steps:
+                client.ok("RENAME ", old, " ", new)
+        else:
+            sql = ["UPDATE pgbox.mailbox SET name = '%s' WHERE account_id = %s AND name = '%s' AND deleted_at IS NULL"
+                   % (new, self.account_id, old) for old, new in steps]
+            self.tree_sql("swap one and two", *sql)
+        self.boxes["one"], self.boxes["two"] = self.boxes["two"], self.boxes["one"]
+
+    def replace(self, client):
+        """A mailbox is deleted and made anew, as clients do it."""
+        name = self.rng.choice(MAILBOXES[1:])
+        self.note("delete and create " + name)
+        client.ok("DELETE ", name)
+        client.ok("CREATE ", name)
+        self.throw_away(name)
+        self.boxes[name] = self.new_box(name)
+
+    def tree_sql(self, what, *statements):
+        """A transaction of an administrator."""
+        role = self.rng.choice(ROLES)
+        self.note("psql: %s: %s" % (what, "; ".join(statements)))
+        self.psql("%sBEGIN;\n%s;\nCOMMIT" % (role, ";\n".join(statements)))
+
+    def delete_sql(self, name):
+        """One of the ways to delete a mailbox."""
+        number = self.boxes[name].mailbox_id
+        return self.rng.choice((
+            "DELETE FROM pgbox.mailbox WHERE mailbox_id = %d" % number,
+            "UPDATE pgbox.mailbox SET deleted_at = now() WHERE mailbox_id = %d" % number,
+            "SELECT pgbox.folder_delete('%s', '%s')" % (self.user, name)))
+
+    def throw_away(self, name):
+        """The mailbox of this name was deleted."""
+        self.trash.append((name, self.boxes.pop(name)))
+
+    def replace_by_sql(self, _client):
+        """A mailbox is deleted and made anew in psql; INBOX comes by itself."""
+        name = self.rng.choice(MAILBOXES)
+        sql = [self.delete_sql(name)]
+        if name != "INBOX":
+            sql.append("SELECT pgbox.folder_create('%s', '%s')" % (self.user, name))
+        self.tree_sql("replace " + name, *sql)
+        self.throw_away(name)
+        self.boxes[name] = self.new_box(name)
+
+    def restore(self, _client):
+        """A deleted mailbox takes the place of another, which is deleted."""
+        if not self.trash:
+            return
+        name = self.rng.choice(MAILBOXES[1:])
+        old, back = self.rng.choice(self.trash)
+        if self.rng.random() < 0.5:
+            sql = [self.delete_sql(name),
+                   "UPDATE pgbox.mailbox SET deleted_at = NULL, name = '%s' WHERE mailbox_id = %d" % (name, back.mailbox_id)]
+        else:
+            # the last one of that name
+            back = [box for other, box in self.trash if other == old][-1]
+            sql = ["SELECT pgbox.folder_undelete('%s', '%s', 'three')" % (self.user, old), self.delete_sql(name),
+                   "SELECT pgbox.folder_rename('%s', 'three', '%s')" % (self.user, name)]
+        self.tree_sql("restore %s of %d as %s" % (old, back.mailbox_id, name), *sql)
+        self.trash = [(other, box) for other, box in self.trash if box is not back]
+        self.throw_away(name)
+        self.boxes[name] = back
+
+    def there_and_back(self, _client):
+        """A mailbox is deleted or renamed, and restored at once: nobody is told."""
+        name = self.rng.choice(MAILBOXES[1:])
+        number = self.boxes[name].mailbox_id
+        self.tree_sql("%s there and back" % name, *self.rng.choice((
+            ("UPDATE pgbox.mailbox SET deleted_at = now() WHERE mailbox_id = %d" % number,
+             "UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % number),
+            ("UPDATE pgbox.mailbox SET name = 'three' WHERE mailbox_id = %d" % number,
+             "UPDATE pgbox.mailbox SET name = '%s' WHERE mailbox_id = %d" % (name, number)))))
+        self.hear_nothing(0.1)
 
     def administrate(self):
         """doveadm: what changes nothing, and what raises the counters."""
@@ -429,22 +506,30 @@ class World:
         limit = self.rng.choice((1, 3, 1000))
         self.note("prune %d" % limit)
         prune(self.lab, limit)
+        for box in self.all_boxes():
+            left = {int(uid) for uid, in self.psql("SELECT uid FROM pgbox.expunged WHERE mailbox_id = %d" % box.mailbox_id)}
+            box.graves = {uid: box.graves[uid] for uid in left}
+            for grave in box.graves.values():
+                grave.kept = False
+        there = {int(number) for number, in self.psql(
+            "SELECT mailbox_id FROM pgbox.mailbox WHERE deleted_at IS NOT NULL AND account_id = %s" % self.account_id)}
+        self.trash = [(name, box) for name, box in self.trash if box.mailbox_id in there]
 
     def step(self):
         """Something happens."""
         dice = self.rng.random()
         peer = self.rng.choice(self.peers)
-        if dice < 0.66:
+        if dice < 0.52:
             self.command(peer)
-        elif dice < 0.74:
+        elif dice < 0.58:
             self.move_peer(peer)
-        elif dice < 0.79:
+        elif dice < 0.63:
             self.snapshot(peer)
-        elif dice < 0.86:
+        elif dice < 0.70:
             self.wake()
-        elif dice < 0.90:
+        elif dice < 0.73:
             self.deliver()
-        elif dice < 0.94:
+        elif dice < 0.92:
             self.sql()
         elif dice < 0.95:
             self.tree()
@@ -454,6 +539,9 @@ class World:
             self.prune()
         else:
             self.wipe()
+        self.hear()
+        if self.rng.random() < 0.3:
+            self.hear_nothing()
 
     # -- checks -------------------------------------------------------------
 
@@ -485,10 +573,16 @@ class World:
     def check_database(self, name, box):
         """The database's rows and counters."""
         truth = Truth(self.lab, self.user, name)
+        eq(int(truth.mailbox_id), box.mailbox_id, name)
         eq((truth.uid_next, truth.highest, truth.messages),
            (box.uid_next, box.highest, len(box.rows)), "counters of " + name)
         eq({uid: row[:2] for uid, row in truth.rows.items()},
            {uid: (row.modseq, set(row.flags)) for uid, row in box.rows.items()}, name)
+        graves = {}
+        for uid, modseq, flags, keywords, kept, moved in self.psql(GRAVES % truth.mailbox_id):
+            graves[int(uid)] = (int(modseq), names_of(int(flags)) | set(keywords.split()), kept == "t", moved == "t")
+        eq(graves, {uid: (grave.modseq, set(grave.row.flags), grave.kept, grave.moved) for uid, grave in box.graves.items()},
+           "tombstones of " + name)
 
     def check_guids(self):
         """A message has one GUID everywhere, its copies have the same, others not."""
@@ -517,10 +611,14 @@ def history(lab, seed):
             world.wake()
         world.check_guids()
     except Exception:
-        print("# PGBOX_TEST_SEED=%d\n#   " % seed + "\n#   ".join(world.story[-60:]))
+        story = [text.replace("\n", " ") for text in world.story[-60:]]
+        print("# PGBOX_TEST_SEED=%d\n#   " % seed + "\n#   ".join(story))
+        for peer in world.peers:
+            print("# %s\n#   " % peer + "\n#   ".join(peer.client.transcript[-30:]))
         raise
     for peer in world.peers:
         peer.client.close()
+    return world
 
 
 @only("pgbox")
@@ -534,8 +632,10 @@ def test_histories(lab):
     seconds = os.environ.get("PGBOX_TEST_SECONDS")
     deadline = time.monotonic() + float(seconds or SECONDS)
     seed = random.SystemRandom().randrange(10 ** 6) if seconds else 0
-    count = 0
+    count = pushes = slowest = 0
     while time.monotonic() < deadline:
         count += 1
-        history(lab, seed + count)
+        world = history(lab, seed + count)
+        pushes, slowest = pushes + world.pushes, max(slowest, world.slowest)
+    print("# %d pushes, the slowest took %.2f s" % (pushes, slowest))
     print("# %d histories, the last PGBOX_TEST_SEED=%d" % (count, seed + count))

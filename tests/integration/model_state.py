@@ -23,14 +23,27 @@ class Row:
         self.origin = origin
 
 
-class Box:
-    """A mailbox. It keeps its identity when it is renamed."""
+class Grave:
+    """A tombstone."""
 
-    def __init__(self):
+    def __init__(self, row, modseq, moved):
+        self.row = row
+        self.modseq = modseq
+        self.moved = moved
+        # until a purge takes the content it can be brought back
+        self.kept = True
+
+
+class Box:
+    """A mailbox. It keeps its identity when it is renamed, or deleted and restored."""
+
+    def __init__(self, mailbox_id):
+        self.mailbox_id = mailbox_id
         self.validity = 0
         self.uid_next = 1
         self.highest = STEP
         self.rows = {}
+        self.graves = {}
 
     def append(self, rows):
         """Messages arrive together; returns their UIDs."""
@@ -44,31 +57,41 @@ class Box:
             self.uid_next += 1
         return uids
 
-    def expunge(self, uids):
-        """Messages go together."""
+    def expunge(self, uids, moved=False, modseq=None):
+        """Messages go together, at the next modseq or at one taken already."""
         gone = set(uids) & set(self.rows)
-        if gone:
-            self.highest += STEP
+        modseq = modseq or self.highest + STEP
         for uid in gone:
-            del self.rows[uid]
+            self.graves[uid] = Grave(self.rows.pop(uid), modseq, moved)
+            self.highest = modseq
+
+    def change(self, uids, new, modseq=None):
+        """Flags become new(flags); what changes does so at the next modseq, or
+        at one taken already."""
+        modseq = modseq or self.highest + STEP
+        for uid in uids:
+            row = self.rows[uid]
+            flags = frozenset(new(row.flags))
+            if flags != row.flags:
+                row.flags, row.modseq = flags, modseq
+                self.highest = modseq
 
     def store(self, uids, how, flags, since=None):
         """STORE; returns the UIDs that UNCHANGEDSINCE refuses."""
         flags = frozenset(flags)
-        there = [uid for uid in uids if uid in self.rows]
+        there = {uid for uid in uids if uid in self.rows}
         refused = {uid for uid in there if since is not None and self.rows[uid].modseq > since}
-        changed = []
-        for uid in set(there) - refused:
-            row = self.rows[uid]
-            new = {"": flags, "+": row.flags | flags, "-": row.flags - flags}[how]
-            if new != row.flags:
-                row.flags = new
-                changed.append(row)
-        if changed:
-            self.highest += STEP
-        for row in changed:
-            row.modseq = self.highest
+        self.change(there - refused, {"": lambda old: flags, "+": lambda old: old | flags,
+                                      "-": lambda old: old - flags}[how])
         return refused
+
+    def saved(self):
+        """What undo() takes."""
+        return copy.deepcopy(self.__dict__)
+
+    def undo(self, saved):
+        """Be as it was: what has been done since was rolled back."""
+        self.__dict__.update(saved)
 
     def picture(self):
         """Flags of all messages."""
@@ -116,17 +139,21 @@ class Memory:
     def apply(self, reply):
         """Follow what the server said."""
         for item in reply.untagged:
-            if item.name == "VANISHED":
-                self.forget(parse_set(item.data[-1]))
-            elif item.name == "FETCH":
-                self._fetch(item.number, item.data[0])
-            elif item.name == "EXISTS" and self.view is not None:
-                self.view += [None] * (item.number - len(self.view))
-            elif item.name == "EXPUNGE":
-                self.forget([self.view.pop(item.number - 1)])
+            self.apply_item(item)
         word, _, number = (reply.code or "").partition(" ")
         if word == "HIGHESTMODSEQ":
             self.highest = int(number)
+
+    def apply_item(self, item):
+        """Follow one untagged answer."""
+        if item.name == "VANISHED":
+            self.forget(parse_set(item.data[-1]))
+        elif item.name == "FETCH":
+            self._fetch(item.number, item.data[0])
+        elif item.name == "EXISTS" and self.view is not None:
+            self.view += [None] * (item.number - len(self.view))
+        elif item.name == "EXPUNGE":
+            self.forget([self.view.pop(item.number - 1)])
 
     def _fetch(self, number, pairs):
         values = {pairs[i].upper(): pairs[i + 1] for i in range(0, len(pairs), 2)}
@@ -151,6 +178,13 @@ class Memory:
         wanted = {uid: row.modseq for uid, row in box.rows.items()}
         eq({uid: modseq for uid, modseq in self.modseqs.items() if uid in wanted},
            {uid: wanted[uid] for uid in self.modseqs if uid in wanted}, what + ": modseqs")
+
+    def knows(self, box):
+        """Whether it has all that is so, but for what new messages are."""
+        rows = box.rows
+        return (all(uid in rows and flags == rows[uid].flags and self.modseqs.get(uid) == rows[uid].modseq
+                    for uid, flags in self.rows.items())
+                and all(uid in self.rows or uid > self.fetched for uid in rows))
 
 
 def check_vanished(reply, box, known):
