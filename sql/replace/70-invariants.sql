@@ -9,7 +9,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN QUERY
-  WITH live AS NOT MATERIALIZED (
+  -- a CTE that is used several times is made once: joined in line, the rule about
+  -- parents may compare all mailboxes with all
+  WITH live AS (
     SELECT m.mailbox_id, m.account_id, m.name, m.guid FROM pgbox.mailbox AS m WHERE m.deleted_at IS NULL),
   counted AS (
     SELECT g.mailbox_id, count(*) AS messages, count(*) FILTER (WHERE s.flags & 8 = 0) AS unseen,
