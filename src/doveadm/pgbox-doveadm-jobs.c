@@ -16,17 +16,16 @@
 static bool job_get_limit(const struct doveadm_cmd_context *cctx,
 			  uint64_t *limit_r)
 {
-	int64_t value;
+	const char *value;
 
 	*limit_r = (uint64_t)-1;
-	if (!doveadm_cmd_param_int64(cctx, "limit", &value))
+	if (!doveadm_cmd_param_str(cctx, "limit", &value))
 		return TRUE;
-	if (value < 1) {
-		i_error("%s: limit must be above 0", cctx->cmd->name);
+	if (str_to_uint64(value, limit_r) < 0 || *limit_r == 0) {
+		i_error("%s: limit must be a number above 0", cctx->cmd->name);
 		doveadm_exit_code = EX_USAGE;
 		return FALSE;
 	}
-	*limit_r = value;
 	return TRUE;
 }
 
@@ -142,7 +141,7 @@ struct doveadm_cmd_ver2 pgbox_doveadm_purge_cmd = {
 	.cmd = purge_cmd,
 	.usage = "[-l <limit>]",
 DOVEADM_CMD_PARAMS_START
-DOVEADM_CMD_PARAM('l', "limit", CMD_PARAM_INT64, 0)
+DOVEADM_CMD_PARAM('l', "limit", CMD_PARAM_STR, 0)
 DOVEADM_CMD_PARAMS_END
 };
 
@@ -151,6 +150,6 @@ struct doveadm_cmd_ver2 pgbox_doveadm_expire_cmd = {
 	.cmd = expire_cmd,
 	.usage = "[-l <limit>]",
 DOVEADM_CMD_PARAMS_START
-DOVEADM_CMD_PARAM('l', "limit", CMD_PARAM_INT64, 0)
+DOVEADM_CMD_PARAM('l', "limit", CMD_PARAM_STR, 0)
 DOVEADM_CMD_PARAMS_END
 };

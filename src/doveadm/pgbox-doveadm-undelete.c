@@ -144,8 +144,14 @@ static bool undelete_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
 		ctx->into = p_strdup(_ctx->pool, optarg);
 		return TRUE;
 	case 't':
-		return mail_parse_human_timestamp(optarg, &ctx->since,
-						  &utc) == 0;
+		/* doveadm goes on with a command whose argument was refused */
+		if (mail_parse_human_timestamp(optarg, &ctx->since,
+					       &utc) < 0) {
+			i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is no "
+				       "time: give a date (2024-05-06) or an "
+				       "age (2 days)", optarg);
+		}
+		return TRUE;
 	default:
 		return FALSE;
 	}

@@ -100,29 +100,24 @@ static void verify_print_headers(void)
 	doveadm_print_header("remedy", "Remedy", 0);
 }
 
-static int verify_parse_percent(int64_t value, unsigned int *percent_r)
+/* doveadm goes on with a command whose argument was refused: end it. */
+static void verify_parse_percent(const char *value, unsigned int *percent_r)
 {
-	if (value < 0 || value > 100) {
-		i_error("pgbox verify: percent must be a number from 0 to "
-			"100, not %"PRId64, value);
-		return -1;
+	if (str_to_uint(value, percent_r) < 0 || *percent_r > 100) {
+		i_fatal_status(EX_USAGE, "pgbox verify: percent must be a "
+			       "number from 0 to 100, not %s", value);
 	}
-	*percent_r = value;
-	return 0;
 }
 
 static void verify_store(struct doveadm_cmd_context *cctx)
 {
 	struct verify verify = { .percent = 100 };
 	struct pgbox_error error;
-	int64_t percent;
+	const char *percent;
 	int ret;
 
-	if (doveadm_cmd_param_int64(cctx, "percent", &percent) &&
-	    verify_parse_percent(percent, &verify.percent) < 0) {
-		doveadm_exit_code = EX_USAGE;
-		return;
-	}
+	if (doveadm_cmd_param_str(cctx, "percent", &percent))
+		verify_parse_percent(percent, &verify.percent);
 	verify.conn = pgbox_doveadm_get_store_conn();
 	if (verify.conn == NULL)
 		return;
@@ -174,10 +169,11 @@ static bool verify_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
 {
 	struct verify_cmd_context *ctx =
 		container_of(_ctx, struct verify_cmd_context, ctx);
-	int64_t value;
 
-	return c == 'p' && str_to_int64(optarg, &value) == 0 &&
-		verify_parse_percent(value, &ctx->percent) == 0;
+	if (c != 'p')
+		return FALSE;
+	verify_parse_percent(optarg, &ctx->percent);
+	return TRUE;
 }
 
 static void verify_init(struct doveadm_mail_cmd_context *ctx ATTR_UNUSED,
@@ -207,6 +203,6 @@ struct doveadm_cmd_ver2 pgbox_doveadm_verify_cmd = {
 	.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX" [-p <percent>]",
 DOVEADM_CMD_PARAMS_START
 DOVEADM_CMD_MAIL_COMMON
-DOVEADM_CMD_PARAM('p', "percent", CMD_PARAM_INT64, 0)
+DOVEADM_CMD_PARAM('p', "percent", CMD_PARAM_STR, 0)
 DOVEADM_CMD_PARAMS_END
 };

@@ -105,7 +105,8 @@ def test_purge(lab):
     rows = table(node, "pgbox purge")
     eq((rows[0]["messages"], rows[0]["mailboxes"]), ("3", "1"))
     eq(table(node, "pgbox purge")[0]["messages"], "0")
-    fails(node, USAGE, "limit must be above 0", "purge", "-l", "0")
+    for wrong in ("0", "abc", "-5"):
+        fails(node, USAGE, "limit must be a number above 0", "purge", "-l", wrong)
     said = node.doveadm("pgbox", "purge", flags=("-v",))
     eq(said.stderr, b"", "nothing was done, nothing to tell")
 
@@ -139,7 +140,9 @@ def test_verify(lab):
         lab.cluster.psql("SELECT pgbox.mailbox_repair(%s); %sUPDATE pgbox.body SET head = set_byte(head, 0, %s) WHERE body_id = %s"
                          % (mailbox, FORCE, first, body))
     eq(node.doveadm("pgbox", "verify").stdout, b"", "all is well again")
-    fails(node, USAGE, "percent", "verify", "-p", "101")
+    for wrong in ("101", "abc", "10x", "-1"):
+        fails(node, USAGE, "percent", "verify", "-p", wrong)
+        fails(node, USAGE, "percent", "verify", "-p", wrong, user=user)
 
 
 @only("pgbox")
@@ -185,6 +188,10 @@ def test_undelete_messages(lab):
        [{"uid": "7", "new-uid": "1"}, {"uid": "8", "new-uid": "2"}])
     fails(one, NOT_FOUND, 'has no mailbox "never"', "undelete", "never", user=user)
     fails(one, USAGE, "no set of UIDs", "undelete", "INBOX", "x", user=user)
+    expunge(client, "back", "1")
+    fails(one, USAGE, '"2 dayz" is no time', "undelete", "-t", "2 dayz", "back", user=user)
+    client.ok("SELECT back")
+    eq(client.ok("UID SEARCH ALL").numbers(), [2], "nothing was done")
 
 
 @only("pgbox")
