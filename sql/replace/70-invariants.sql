@@ -9,10 +9,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RETURN QUERY
-  -- a CTE that is used several times is made once: joined in line, the rule about
-  -- parents may compare all mailboxes with all
+  -- A CTE that is used several times is made once: joined in line, the rule about
+  -- parents may compare all mailboxes with all. It has only those that are asked
+  -- for, or each step would read them all.
   WITH live AS (
-    SELECT m.mailbox_id, m.account_id, m.name, m.guid FROM pgbox.mailbox AS m WHERE m.deleted_at IS NULL),
+    SELECT m.mailbox_id, m.account_id, m.name, m.guid
+      FROM pgbox.mailbox AS m
+     WHERE m.deleted_at IS NULL
+       AND ((m.mailbox_id >= p_mailboxes[1] AND m.mailbox_id < p_mailboxes[2])
+            OR (m.account_id >= p_accounts[1] AND m.account_id < p_accounts[2]))),
   counted AS (
     SELECT g.mailbox_id, count(*) AS messages, count(*) FILTER (WHERE s.flags & 8 = 0) AS unseen,
            sum(t.virtual_size) AS virtual_size
@@ -272,19 +277,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v_account bigint := pgbox.account_find(p_account);
-  v_mailbox bigint;
   v_none CONSTANT bigint[] := '{0,0}';
-  v_found jsonb;
 BEGIN
-  SELECT COALESCE(jsonb_agg(jsonb_build_object('problem', v.problem, 'remedy', v.remedy)), '[]')
+  SELECT COALESCE(jsonb_agg(jsonb_build_object('problem', v.problem, 'remedy', v.remedy) ORDER BY r.mailboxes), '[]')
     INTO wrong
-    FROM pgbox.violations(v_none, ARRAY[v_account, v_account + 1], v_none) AS v;
-  FOR v_mailbox IN SELECT m.mailbox_id FROM pgbox.mailbox AS m WHERE m.account_id = v_account ORDER BY m.mailbox_id LOOP
-    SELECT COALESCE(jsonb_agg(jsonb_build_object('problem', v.problem, 'remedy', v.remedy)), '[]')
-      INTO v_found
-      FROM pgbox.violations(ARRAY[v_mailbox, v_mailbox + 1], v_none, v_none) AS v;
-    wrong := wrong || v_found;
-  END LOOP;
+    FROM (SELECT v_none AS mailboxes, ARRAY[v_account, v_account + 1] AS accounts
+           UNION ALL
+          SELECT ARRAY[m.mailbox_id, m.mailbox_id + 1], v_none FROM pgbox.mailbox AS m WHERE m.account_id = v_account) AS r
+   CROSS JOIN LATERAL pgbox.violations(r.mailboxes, r.accounts, v_none) AS v;
   IF wrong <> '[]' THEN
     PERFORM pgbox.job_record('account_verify', p_account, jsonb_build_object('wrong', wrong), 'done');
   END IF;

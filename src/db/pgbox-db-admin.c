@@ -6,9 +6,8 @@
 #include "pgbox-db-private.h"
 #include "pgbox-error.h"
 
-/* All that is here may be sent again when the answer was lost: what was done
-   already isn't done a second time. */
-#define ADMIN_FLAGS PGBOX_EXEC_REPEATABLE
+/* What is PGBOX_EXEC_REPEATABLE here reads, or removes what is to go: done twice
+   it does no more than once. */
 
 /*
  * Status
@@ -45,7 +44,7 @@ int pgbox_store_status(struct pgbox_conn *conn, pgbox_admin_fields_t *fields,
 
 	T_BEGIN {
 		ret = pgbox_db_query(conn, PGBOX_STMT_STORE_STATUS, NULL,
-				     ADMIN_FLAGS, fields_row, &ctx, error_r);
+				     PGBOX_EXEC_REPEATABLE, fields_row, &ctx, error_r);
 	} T_END;
 	return ret < 0 ? -1 : 0;
 }
@@ -66,7 +65,7 @@ int pgbox_account_status(struct pgbox_conn *conn, const char *account,
 
 		pgbox_params_text(params, account);
 		ret = pgbox_db_query(conn, PGBOX_STMT_ACCOUNT_STATUS, params,
-				     ADMIN_FLAGS, fields_row, &ctx, error_r);
+				     PGBOX_EXEC_REPEATABLE, fields_row, &ctx, error_r);
 	} T_END;
 	return ret;
 }
@@ -84,13 +83,18 @@ struct verify_context {
 	void *context;
 };
 
-static void
-verify_row_next(struct verify_context *ctx, struct pgbox_result *result,
-		unsigned int col)
+/* Columns: next_after, problem, remedy. */
+static void verify_row(struct pgbox_result *result, void *context)
 {
-	ctx->finished = pgbox_result_is_null(result, col);
+	struct verify_context *ctx = context;
+
+	ctx->finished = pgbox_result_is_null(result, 0);
 	if (!ctx->finished)
-		ctx->next_after = pgbox_result_int64(result, col);
+		ctx->next_after = pgbox_result_int64(result, 0);
+	if (!pgbox_result_is_null(result, 1)) {
+		ctx->problem(pgbox_result_text(result, 1),
+			     pgbox_result_text(result, 2), ctx->context);
+	}
 }
 
 /* Only of a step that succeeded as a whole. */
@@ -105,13 +109,8 @@ static void content_verify_row(struct pgbox_result *result, void *context)
 {
 	struct verify_context *ctx = context;
 
-	ctx->checked = pgbox_result_int64(result, 0);
-	verify_row_next(ctx, result, 1);
-	if (!pgbox_result_is_null(result, 2)) {
-		ctx->problem(pgbox_result_text(result, 2),
-			     pgbox_result_text(result, 3),
-			     "restore it from a backup", ctx->context);
-	}
+	verify_row(result, ctx);
+	ctx->checked = pgbox_result_int64(result, 3);
 }
 
 int pgbox_content_verify(struct pgbox_conn *conn, const char *account,
@@ -133,29 +132,15 @@ int pgbox_content_verify(struct pgbox_conn *conn, const char *account,
 		pgbox_params_int64(params, pos->after);
 		pgbox_params_int32(params, I_MIN(limit, INT32_MAX));
 		pgbox_params_int32(params, I_MIN(percent, 100));
-		if (account == NULL)
-			pgbox_params_null(params);
-		else
-			pgbox_params_text(params, account);
+		pgbox_db_params_text(params, account);
 		ret = pgbox_db_query(conn, PGBOX_STMT_CONTENT_VERIFY, params,
-				     ADMIN_FLAGS, content_verify_row, &ctx,
+				     PGBOX_EXEC_REPEATABLE, content_verify_row, &ctx,
 				     error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
 	verify_advance(&ctx);
 	return 0;
-}
-
-static void rows_verify_row(struct pgbox_result *result, void *context)
-{
-	struct verify_context *ctx = context;
-
-	verify_row_next(ctx, result, 0);
-	if (!pgbox_result_is_null(result, 1)) {
-		ctx->problem("", pgbox_result_text(result, 1),
-			     pgbox_result_text(result, 2), ctx->context);
-	}
 }
 
 int pgbox_rows_verify(struct pgbox_conn *conn, unsigned int limit,
@@ -176,7 +161,7 @@ int pgbox_rows_verify(struct pgbox_conn *conn, unsigned int limit,
 		pgbox_params_int64(params, pos->after);
 		pgbox_params_int64(params, limit);
 		ret = pgbox_db_query(conn, PGBOX_STMT_ROWS_VERIFY, params,
-				     ADMIN_FLAGS, rows_verify_row, &ctx,
+				     PGBOX_EXEC_REPEATABLE, verify_row, &ctx,
 				     error_r);
 	} T_END;
 	if (ret < 0)
@@ -189,7 +174,7 @@ static void account_verify_row(struct pgbox_result *result, void *context)
 {
 	struct verify_context *ctx = context;
 
-	ctx->problem("", pgbox_result_text(result, 0),
+	ctx->problem(pgbox_result_text(result, 0),
 		     pgbox_result_text(result, 1), ctx->context);
 }
 
@@ -208,7 +193,7 @@ int pgbox_account_verify(struct pgbox_conn *conn, const char *account,
 
 		pgbox_params_text(params, account);
 		ret = pgbox_db_query(conn, PGBOX_STMT_ACCOUNT_VERIFY, params,
-				     ADMIN_FLAGS, account_verify_row, &ctx,
+				     PGBOX_EXEC_REPEATABLE, account_verify_row, &ctx,
 				     error_r);
 	} T_END;
 	return ret < 0 ? -1 : 0;
@@ -239,7 +224,7 @@ int pgbox_purge(struct pgbox_conn *conn, unsigned int limit,
 
 		pgbox_params_int32(params, I_MIN(limit, INT32_MAX));
 		ret = pgbox_db_query(conn, PGBOX_STMT_PURGE, params,
-				     ADMIN_FLAGS, purge_row, purged_r,
+				     PGBOX_EXEC_REPEATABLE, purge_row, purged_r,
 				     error_r);
 	} T_END;
 	return ret < 0 ? -1 : 0;
@@ -266,7 +251,7 @@ int pgbox_policy_apply(struct pgbox_conn *conn, unsigned int limit,
 
 		pgbox_params_int64(params, limit);
 		ret = pgbox_db_query(conn, PGBOX_STMT_POLICY_APPLY, params,
-				     ADMIN_FLAGS, policy_row, applied_r,
+				     PGBOX_EXEC_REPEATABLE, policy_row, applied_r,
 				     error_r);
 	} T_END;
 	return ret < 0 ? -1 : 0;
@@ -310,10 +295,7 @@ int pgbox_message_undelete(struct pgbox_conn *conn,
 		else
 			pgbox_db_params_uids(params, undelete->uids);
 		pgbox_params_int64(params, undelete->since);
-		if (undelete->into == NULL)
-			pgbox_params_null(params);
-		else
-			pgbox_params_text(params, undelete->into);
+		pgbox_db_params_text(params, undelete->into);
 		pgbox_params_int32(params, I_MIN(limit, INT32_MAX));
 		/* not repeatable: the rows tell what came back */
 		ret = pgbox_db_query(conn, PGBOX_STMT_MESSAGE_UNDELETE, params,
@@ -333,10 +315,7 @@ int pgbox_folder_undelete(struct pgbox_conn *conn, const char *account,
 
 		pgbox_params_text(params, account);
 		pgbox_params_text(params, folder);
-		if (new_name == NULL)
-			pgbox_params_null(params);
-		else
-			pgbox_params_text(params, new_name);
+		pgbox_db_params_text(params, new_name);
 		ret = pgbox_db_query(conn, PGBOX_STMT_FOLDER_UNDELETE, params,
 				     0, NULL, NULL, error_r);
 	} T_END;

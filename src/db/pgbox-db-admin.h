@@ -31,10 +31,9 @@ int pgbox_account_status(struct pgbox_conn *conn, const char *account,
 
 /* --- what is wrong */
 
-/* subject: the damaged body's number, or "" if problem names it. remedy: what
-   to do. Valid until it returns. */
-typedef void pgbox_admin_problem_t(const char *subject, const char *problem,
-				   const char *remedy, void *context);
+/* What is wrong with what, and what to do. Valid until it returns. */
+typedef void pgbox_admin_problem_t(const char *problem, const char *remedy,
+				   void *context);
 
 /* Where a verification is. Begins with zeros. */
 struct pgbox_verify_pos {

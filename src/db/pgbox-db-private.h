@@ -45,6 +45,8 @@ void pgbox_db_params_uids(struct pgbox_params *params,
 			  const ARRAY_TYPE(seq_range) *uids);
 /* Bind a bigint that the server takes as NULL when it is 0. */
 void pgbox_db_params_nonzero(struct pgbox_params *params, int64_t value);
+/* Bind a text that may be NULL. */
+void pgbox_db_params_text(struct pgbox_params *params, const char *value);
 /* Bind an unsigned number. The server's is signed, so what exceeds that
    becomes its highest. */
 void pgbox_db_params_uint64(struct pgbox_params *params, uint64_t value);

@@ -75,6 +75,14 @@ void pgbox_db_params_nonzero(struct pgbox_params *params, int64_t value)
 		pgbox_params_int64(params, value);
 }
 
+void pgbox_db_params_text(struct pgbox_params *params, const char *value)
+{
+	if (value == NULL)
+		pgbox_params_null(params);
+	else
+		pgbox_params_text(params, value);
+}
+
 void pgbox_db_params_uint64(struct pgbox_params *params, uint64_t value)
 {
 	pgbox_params_int64(params, I_MIN(value, INT64_MAX));

@@ -58,6 +58,15 @@ status_print_headers(const struct status_field *fields, unsigned int count)
 		doveadm_print_header(fields[i].key, fields[i].title, 0);
 }
 
+static void status_print(const char *const *values, unsigned int count,
+			 void *context ATTR_UNUSED)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		doveadm_print(values[i] != NULL ? values[i] : "-");
+}
+
 static void status_store(void)
 {
 	struct pgbox_conn *conn;
@@ -70,7 +79,7 @@ static void status_store(void)
 		return;
 	doveadm_print_init(DOVEADM_PRINT_TYPE_PAGER);
 	status_print_headers(store_fields, N_ELEMENTS(store_fields));
-	if (pgbox_store_status(conn, pgbox_doveadm_print_fields, NULL,
+	if (pgbox_store_status(conn, status_print, NULL,
 			       &error) < 0)
 		pgbox_doveadm_failed(NULL, &error);
 	doveadm_print_flush();
@@ -96,7 +105,7 @@ static int status_run(struct doveadm_mail_cmd_context *ctx,
 	if (conn == NULL)
 		return -1;
 	ret = pgbox_account_status(conn, user->username,
-				   pgbox_doveadm_print_fields, NULL, &error);
+				   status_print, NULL, &error);
 	if (ret < 0)
 		pgbox_doveadm_failed(ctx, &error);
 	else if (ret == 0) {

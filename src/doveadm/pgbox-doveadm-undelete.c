@@ -50,6 +50,29 @@ undelete_get_folder(struct mail_user *user, const char *vname,
 	return mailbox_list_get_storage_name(ns->list, vname);
 }
 
+static int undelete_get_folders(struct undelete_cmd_context *ctx,
+				struct mail_user *user,
+				struct pgbox_undelete *undelete)
+{
+	const char *vname = ctx->ctx.args[0], *account;
+
+	undelete->folder = undelete_get_folder(user, vname,
+					       &undelete->account);
+	if (undelete->folder == NULL)
+		return -1;
+	if (ctx->into == NULL)
+		return 0;
+	undelete->into = undelete_get_folder(user, ctx->into, &account);
+	if (undelete->into == NULL)
+		return -1;
+	if (strcmp(account, undelete->account) != 0) {
+		i_error("pgbox undelete: %s and %s belong to different "
+			"accounts", vname, ctx->into);
+		return -1;
+	}
+	return 0;
+}
+
 static void undelete_print(uint32_t uid, uint32_t new_uid,
 			   void *context ATTR_UNUSED)
 {
@@ -103,22 +126,9 @@ static int undelete_run(struct doveadm_mail_cmd_context *_ctx,
 		.since = ctx->since,
 	};
 	struct pgbox_conn *conn;
-	const char *account;
 	int ret;
 
-	undelete.folder = undelete_get_folder(user, _ctx->args[0],
-					      &undelete.account);
-	if (undelete.folder != NULL && ctx->into != NULL) {
-		undelete.into = undelete_get_folder(user, ctx->into, &account);
-		if (undelete.into == NULL)
-			undelete.folder = NULL;
-		else if (strcmp(account, undelete.account) != 0) {
-			i_error("pgbox undelete: %s and %s belong to "
-				"different accounts", _ctx->args[0], ctx->into);
-			undelete.folder = NULL;
-		}
-	}
-	if (undelete.folder == NULL) {
+	if (undelete_get_folders(ctx, user, &undelete) < 0) {
 		doveadm_mail_failed_error(_ctx, MAIL_ERROR_NOTPOSSIBLE);
 		return -1;
 	}

@@ -29,18 +29,13 @@ struct verify {
 	unsigned int problems;
 };
 
-static void verify_problem(const char *subject, const char *problem,
-			   const char *remedy, void *context)
+static void
+verify_problem(const char *problem, const char *remedy, void *context)
 {
 	struct verify *verify = context;
 
 	verify->problems++;
-	if (*subject == '\0')
-		doveadm_print(problem);
-	else {
-		doveadm_print(t_strdup_printf("body %s %s", subject,
-					      problem));
-	}
+	doveadm_print(problem);
 	doveadm_print(remedy);
 }
 

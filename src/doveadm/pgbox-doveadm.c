@@ -1,7 +1,6 @@
 /* Copyright (c) 2026 pgbox authors, see the included COPYING file */
 
 #include "lib.h"
-#include "doveadm-print.h"
 #include "pgbox-conn.h"
 #include "pgbox-error.h"
 #include "pgbox-db-settings.h"
@@ -120,13 +119,4 @@ void pgbox_doveadm_failed(struct doveadm_mail_cmd_context *ctx,
 		doveadm_mail_failed_error(ctx, kind);
 	else
 		doveadm_exit_code = error_get_exit_code(kind);
-}
-
-void pgbox_doveadm_print_fields(const char *const *values,
-				unsigned int count, void *context ATTR_UNUSED)
-{
-	unsigned int i;
-
-	for (i = 0; i < count; i++)
-		doveadm_print(values[i] != NULL ? values[i] : "-");
 }

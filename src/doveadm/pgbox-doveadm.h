@@ -33,8 +33,4 @@ pgbox_doveadm_get_user_conn(struct doveadm_mail_cmd_context *ctx,
 void pgbox_doveadm_failed(struct doveadm_mail_cmd_context *ctx,
 			  const struct pgbox_error *error);
 
-/* Print texts as the row's next columns, "-" for those that are NULL. */
-void pgbox_doveadm_print_fields(const char *const *values,
-				unsigned int count, void *context);
-
 #endif

@@ -25,13 +25,13 @@ got_fields(const char *const *values, unsigned int count, void *context)
 	}
 }
 
-static void got_problem(const char *subject, const char *problem,
-			const char *remedy, void *context)
+static void
+got_problem(const char *problem, const char *remedy, void *context)
 {
 	unsigned int *count = context;
 
-	if (strcmp(problem, "is not what its SHA-256 says") != 0)
-		fprintf(stderr, "%s %s; %s\n", subject, problem, remedy);
+	if (strstr(problem, "is not what its SHA-256 says") == NULL)
+		fprintf(stderr, "%s; %s\n", problem, remedy);
 	test_assert(*problem != '\0' && *remedy != '\0');
 	*count += 1;
 }
