@@ -38,7 +38,7 @@ def fill(store):
                     " FROM generate_series(1, 2000) AS i" % account)
     store.admin.sql("SELECT pgbox.account_create('plan' || random()) FROM generate_series(1, 500)")
     store.admin.sql("SELECT pgbox.subscription_set(account_id, 'x' || i, true)"
-                    " FROM pgbox.account, generate_series(1, 4) AS i")
+                    " FROM pgbox.account, generate_series(1, 4) AS i WHERE deleted_at IS NULL")
     store.admin.sql("VACUUM ANALYZE")
     return boxes[0], account
 
