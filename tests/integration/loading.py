@@ -17,6 +17,7 @@ LIMITS = "HAVE_STRUCT_INDEX_MAIL_DATA_PART_DATA_LIMITS"
 # A node of its own for each fault; these name the settings.
 PLUGIN = "plugin {\n  %s\n}\n"
 NO_PLUGINS = ("mail_plugins =\nprotocol imap {\n  mail_plugins =\n}\n"
+              "protocol doveadm {\n  mail_plugins =\n}\n"
               "protocol lmtp {\n  mail_plugins = sieve\n}\n")
 
 
