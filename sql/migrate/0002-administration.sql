@@ -1,5 +1,6 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
 -- quota, policies), and the record of what they had done.
+-- locks: account, mailbox
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -14,8 +15,6 @@ COMMENT ON COLUMN pgbox.account.legal_hold IS 'True: no content of this account 
 ALTER TABLE pgbox.mailbox
   ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
-CREATE INDEX mailbox_account_id_idx ON pgbox.mailbox (account_id);
-COMMENT ON INDEX pgbox.mailbox_account_id_idx IS 'Finds mailboxes of an account that is being deleted';
 
 CREATE TABLE pgbox.account_quota (
   account_id bigint NOT NULL,

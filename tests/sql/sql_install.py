@@ -10,7 +10,7 @@ from sqllib import FORCE, SQL_DIR, dressed
 from tap import eq, has, timeout, true
 
 SECRET = "s3cret 'pass\\word"
-NEWEST = len(os.listdir(os.path.join(SQL_DIR, "migrate"))) - 1  # one is its README
+NEWEST = max(int(name[:4]) for name in os.listdir(os.path.join(SQL_DIR, "migrate")) if name[0] == "0")
 
 
 class Bare:
