@@ -11,6 +11,10 @@ ALTER TABLE pgbox.account
 COMMENT ON COLUMN pgbox.account.deleted_at IS 'When its deletion began; account_delete removes the rest';
 COMMENT ON COLUMN pgbox.account.retention IS 'How long its expunged messages and deleted mailboxes stay restorable; NULL: as the store says';
 COMMENT ON COLUMN pgbox.account.legal_hold IS 'True: no content of this account is ever removed';
+-- here and not online, for it is of a new column: it finds no rows, and the
+-- checks above look at all of them anyway
+CREATE INDEX account_retention_idx ON pgbox.account (retention) WHERE retention IS NOT NULL;
+COMMENT ON INDEX pgbox.account_retention_idx IS 'Finds the few accounts with a retention of their own';
 
 ALTER TABLE pgbox.mailbox
   ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
