@@ -1,6 +1,6 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
 -- quota, policies), and the record of what they had done.
--- locks: account, mailbox
+-- locks: account, mailbox, store
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -19,6 +19,11 @@ COMMENT ON INDEX pgbox.account_retention_idx IS 'Finds the few accounts with a r
 ALTER TABLE pgbox.mailbox
   ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
+
+ALTER TABLE pgbox.store
+  ADD COLUMN job_retention interval NOT NULL DEFAULT '1 year',
+  ADD CONSTRAINT store_job_retention_check CHECK (job_retention >= '0'::interval);
+COMMENT ON COLUMN pgbox.store.job_retention IS 'How long rows of job stay; purge removes older ones';
 
 CREATE TABLE pgbox.account_quota (
   account_id bigint NOT NULL,
@@ -74,7 +79,7 @@ CREATE TABLE pgbox.job (
   CONSTRAINT job_pkey PRIMARY KEY (job_id)
 );
 CREATE INDEX job_ended_at_idx ON pgbox.job (ended_at);
-COMMENT ON TABLE pgbox.job IS 'What administrators'' functions changed. A call that was interrupted or rolled back changed nothing and has no row';
+COMMENT ON TABLE pgbox.job IS 'What administrators'' functions and purge changed. A call that was interrupted or rolled back changed nothing and has no row. Rows stay for store.job_retention';
 COMMENT ON COLUMN pgbox.job.job_id IS 'Identity';
 COMMENT ON COLUMN pgbox.job.what IS 'The function';
 COMMENT ON COLUMN pgbox.job.target IS 'What it worked on';
@@ -82,5 +87,5 @@ COMMENT ON COLUMN pgbox.job.done_by IS 'The role that was logged in';
 COMMENT ON COLUMN pgbox.job.started_at IS 'When the call began';
 COMMENT ON COLUMN pgbox.job.ended_at IS 'When its work was done';
 COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers';
-COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is work for another call; busy: some mailboxes were in use and left for another call';
-COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones';
+COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is, or may be, work for another call; busy: some mailboxes were in use and left for another call';
+COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones, and those that go';

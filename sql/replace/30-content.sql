@@ -184,9 +184,11 @@ DECLARE
   v_contents bigint[];
   v_gone bigint[];
   v_count bigint;
+  v_more boolean := false;
+  v_jobs interval;
 BEGIN
   -- One at a time, see content_drop. Who sets a legal hold waits here too.
-  SELECT s.retention INTO v_retention FROM pgbox.store AS s FOR NO KEY UPDATE;
+  SELECT s.retention, s.job_retention INTO v_retention, v_jobs FROM pgbox.store AS s FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   SELECT LEAST(v_retention, min(a.retention)) INTO v_shortest FROM pgbox.account AS a WHERE a.retention IS NOT NULL;
   tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
@@ -207,6 +209,8 @@ BEGIN
    ORDER BY m.deleted_at
    LIMIT 1 FOR NO KEY UPDATE OF a SKIP LOCKED FOR UPDATE OF m SKIP LOCKED;
   IF FOUND THEN
+    -- if not in it, then in another
+    v_more := true;
     -- Not those that somebody is changing: who changes messages of deleted
     -- mailboxes has locked their counters, which are not locked here, and goes
     -- over the rows in another order.
@@ -245,6 +249,7 @@ BEGIN
                     WHERE a.retention < v_retention AND NOT m.legal_hold AND NOT a.legal_hold);
   v_gone := pgbox.tombstone_empty(v_now, v_retention, v_short, p_limit);
   tombstones := tombstones + cardinality(v_gone);
+  v_more := v_more OR cardinality(v_gone) >= p_limit;
   v_contents := v_contents || v_gone;
 
   SELECT cardinality(d.contents), cardinality(d.bodies) INTO contents, bodies
@@ -270,7 +275,16 @@ BEGIN
    WHERE t.token IN (SELECT o.token FROM pgbox.commit_token AS o
                       WHERE o.created_at < clock_timestamp() - '1 day'::interval
                       LIMIT p_limit);
+  DELETE FROM pgbox.job AS j
+   WHERE j.job_id IN (SELECT o.job_id FROM pgbox.job AS o
+                       WHERE o.ended_at < clock_timestamp() - v_jobs
+                       LIMIT p_limit);
+  IF tombstones + mailboxes + contents + bodies > 0 THEN
+    PERFORM pgbox.job_record('purge', 'all accounts',
+                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'contents', contents, 'bodies', bodies),
+                             CASE WHEN v_more THEN 'more' ELSE 'done' END);
+  END IF;
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too';
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too. Records of jobs go after store.job_retention';

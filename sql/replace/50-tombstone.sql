@@ -54,6 +54,11 @@ BEGIN
   SELECT count(DISTINCT o.mailbox_id) INTO busy
     FROM unnest(v_mailboxes) AS o (mailbox_id)
    WHERE NOT o.mailbox_id = ANY (v_locked);
+  IF tombstones > 0 THEN
+    PERFORM pgbox.job_record('tombstone_prune', 'all accounts, before ' || p_before,
+                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'busy', busy),
+                             CASE WHEN cardinality(v_uids) >= p_limit THEN 'more' WHEN busy > 0 THEN 'busy' ELSE 'done' END);
+  END IF;
   RETURN NEXT;
 END
 $$;
