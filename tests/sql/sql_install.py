@@ -16,8 +16,8 @@ NEWEST = max(int(name[:4]) for name in os.listdir(os.path.join(SQL_DIR, "migrate
 class Bare:
     """A cluster of its own, because roles are the server's, not a database's."""
 
-    def __init__(self, lab):
-        path = os.path.join(lab.dir, "bare")
+    def __init__(self, lab, name="bare"):
+        path = os.path.join(lab.dir, name)
         os.mkdir(path)
         os.chmod(path, 0o755)
         self.cluster = Cluster(path, settings="log_statement = all\nshared_preload_libraries = ''\n")
