@@ -238,6 +238,8 @@ BREAKS = (
      "ALTER FUNCTION pgbox.purge SET search_path = pg_catalog, pg_temp"),
     ("DROP INDEX pgbox.expunged_content_id_idx", "index expunged_content_id_idx is missing",
      "CREATE INDEX expunged_content_id_idx ON pgbox.expunged (content_id); ALTER TABLE pgbox.expunged OWNER TO pgbox_owner"),
+    ("DROP INDEX pgbox.expunged_prune_idx", "index expunged_prune_idx is missing",
+     "CREATE INDEX expunged_prune_idx ON pgbox.expunged (expunged_at) WHERE content_id IS NULL; ALTER TABLE pgbox.expunged OWNER TO pgbox_owner"),
     ("DROP VIEW pgbox.dovecot_userdb", "view dovecot_userdb is missing", None),
     ("ALTER TABLE pgbox.message DISABLE TRIGGER ALL", "is switched off",
      "ALTER TABLE pgbox.message ENABLE TRIGGER ALL"),
