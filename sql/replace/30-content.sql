@@ -244,9 +244,12 @@ BEGIN
   -- Accounts with a shorter one are looked at by themselves: else each purge
   -- would pass over what all others have expunged since.
   v_short := ARRAY(SELECT m.mailbox_id
-                     FROM pgbox.account AS a
+                     -- by itself, for it is known how many are not NULL, but not
+                     -- how many are below what isn't known yet
+                     FROM (SELECT i.account_id, i.retention FROM pgbox.account AS i
+                            WHERE i.retention IS NOT NULL AND NOT i.legal_hold OFFSET 0) AS a
                      JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
-                    WHERE a.retention < v_retention AND NOT m.legal_hold AND NOT a.legal_hold);
+                    WHERE a.retention < v_retention AND NOT m.legal_hold);
   v_gone := pgbox.tombstone_empty(v_now, v_retention, v_short, p_limit);
   tombstones := tombstones + cardinality(v_gone);
   v_more := v_more OR cardinality(v_gone) >= p_limit;
