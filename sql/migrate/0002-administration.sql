@@ -1,5 +1,6 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
 -- quota, policies), and the record of what they had done.
+-- locks: account, mailbox, store
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -10,12 +11,19 @@ ALTER TABLE pgbox.account
 COMMENT ON COLUMN pgbox.account.deleted_at IS 'When its deletion began; account_delete removes the rest';
 COMMENT ON COLUMN pgbox.account.retention IS 'How long its expunged messages and deleted mailboxes stay restorable; NULL: as the store says';
 COMMENT ON COLUMN pgbox.account.legal_hold IS 'True: no content of this account is ever removed';
+-- here and not online, for it is of a new column: it finds no rows, and the
+-- checks above look at all of them anyway
+CREATE INDEX account_retention_idx ON pgbox.account (retention) WHERE retention IS NOT NULL;
+COMMENT ON INDEX pgbox.account_retention_idx IS 'Finds the few accounts with a retention of their own';
 
 ALTER TABLE pgbox.mailbox
   ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
-CREATE INDEX mailbox_account_id_idx ON pgbox.mailbox (account_id);
-COMMENT ON INDEX pgbox.mailbox_account_id_idx IS 'Finds mailboxes of an account that is being deleted';
+
+ALTER TABLE pgbox.store
+  ADD COLUMN job_retention interval NOT NULL DEFAULT '1 year',
+  ADD CONSTRAINT store_job_retention_check CHECK (job_retention >= '0'::interval);
+COMMENT ON COLUMN pgbox.store.job_retention IS 'How long rows of job stay; purge removes older ones';
 
 CREATE TABLE pgbox.account_quota (
   account_id bigint NOT NULL,
@@ -71,7 +79,7 @@ CREATE TABLE pgbox.job (
   CONSTRAINT job_pkey PRIMARY KEY (job_id)
 );
 CREATE INDEX job_ended_at_idx ON pgbox.job (ended_at);
-COMMENT ON TABLE pgbox.job IS 'What administrators'' functions changed. A call that was interrupted or rolled back changed nothing and has no row';
+COMMENT ON TABLE pgbox.job IS 'What administrators'' functions and purge changed. A call that was interrupted or rolled back changed nothing and has no row. Rows stay for store.job_retention';
 COMMENT ON COLUMN pgbox.job.job_id IS 'Identity';
 COMMENT ON COLUMN pgbox.job.what IS 'The function';
 COMMENT ON COLUMN pgbox.job.target IS 'What it worked on';
@@ -79,5 +87,5 @@ COMMENT ON COLUMN pgbox.job.done_by IS 'The role that was logged in';
 COMMENT ON COLUMN pgbox.job.started_at IS 'When the call began';
 COMMENT ON COLUMN pgbox.job.ended_at IS 'When its work was done';
 COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers';
-COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is work for another call; busy: some mailboxes were in use and left for another call';
-COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones';
+COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is, or may be, work for another call; busy: some mailboxes were in use and left for another call';
+COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones, and those that go';

@@ -115,6 +115,60 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.content_drop(bigint[]) IS 'Remove those of the contents that nothing refers to any more, and then their bodies; returns what went, and bodies that other contents still use. The caller has locked the store''s row';
 
+-- The settings leave no plan but one: each look goes down an index of those that
+-- have a content, in its order, and stops at p_limit. PostgreSQL knows neither
+-- the limit nor the times when it plans, and takes what reads all tombstones, or
+-- all that have a content, for as good.
+CREATE OR REPLACE FUNCTION pgbox.tombstone_empty(p_now timestamptz, p_retention interval, p_short bigint[], p_limit integer)
+RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_incremental_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+DECLARE
+  v_contents bigint[];
+BEGIN
+  WITH of_store AS (
+    SELECT e.mailbox_id, e.uid, e.content_id
+      FROM pgbox.expunged AS e
+      JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     WHERE e.expunged_at < p_now - p_retention
+       AND e.expunged_at < p_now - COALESCE(a.retention, p_retention)
+       AND NOT m.legal_hold AND NOT a.legal_hold
+       AND e.content_id IS NOT NULL
+     ORDER BY e.expunged_at
+     LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
+  of_accounts AS (
+    SELECT o.mailbox_id, o.uid, o.content_id
+      FROM unnest(p_short) AS u (mailbox_id)
+      JOIN pgbox.mailbox AS m ON m.mailbox_id = u.mailbox_id
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     CROSS JOIN LATERAL (SELECT e.mailbox_id, e.uid, e.content_id
+                           FROM pgbox.expunged AS e
+                          WHERE (e.mailbox_id, e.expunged_at) >= (m.mailbox_id, p_now - p_retention)
+                            AND (e.mailbox_id, e.expunged_at) < (m.mailbox_id, p_now - a.retention)
+                            AND e.content_id IS NOT NULL
+                          ORDER BY e.mailbox_id, e.expunged_at
+                          LIMIT p_limit FOR UPDATE SKIP LOCKED) AS o
+     LIMIT p_limit),
+  old AS (
+    SELECT s.mailbox_id, s.uid, s.content_id FROM of_store AS s
+    UNION ALL
+    SELECT s.mailbox_id, s.uid, s.content_id FROM of_accounts AS s),
+  done AS (
+    UPDATE pgbox.expunged AS e
+       SET content_id = NULL
+      FROM old AS o
+     WHERE e.mailbox_id = o.mailbox_id AND e.uid = o.uid)
+  SELECT array_agg(o.content_id) INTO v_contents FROM old AS o;
+  RETURN COALESCE(v_contents, '{}');
+END
+$$;
+COMMENT ON FUNCTION pgbox.tombstone_empty(timestamptz, interval, bigint[], integer) IS 'Take the contents from tombstones that are past retention and not under legal hold, and return them: the oldest p_limit, and as many of mailboxes with a shorter retention, which p_short has. The caller has locked the store''s row';
 
 CREATE OR REPLACE FUNCTION pgbox.purge(p_limit integer DEFAULT 1000)
 RETURNS TABLE (tombstones bigint, mailboxes bigint, contents bigint, bodies bigint)
@@ -130,9 +184,11 @@ DECLARE
   v_contents bigint[];
   v_gone bigint[];
   v_count bigint;
+  v_more boolean := false;
+  v_jobs interval;
 BEGIN
   -- One at a time, see content_drop. Who sets a legal hold waits here too.
-  SELECT s.retention INTO v_retention FROM pgbox.store AS s FOR NO KEY UPDATE;
+  SELECT s.retention, s.job_retention INTO v_retention, v_jobs FROM pgbox.store AS s FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   SELECT LEAST(v_retention, min(a.retention)) INTO v_shortest FROM pgbox.account AS a WHERE a.retention IS NOT NULL;
   tombstones := 0; mailboxes := 0; contents := 0; bodies := 0;
@@ -153,6 +209,8 @@ BEGIN
    ORDER BY m.deleted_at
    LIMIT 1 FOR NO KEY UPDATE OF a SKIP LOCKED FOR UPDATE OF m SKIP LOCKED;
   IF FOUND THEN
+    -- if not in it, then in another
+    v_more := true;
     -- Not those that somebody is changing: who changes messages of deleted
     -- mailboxes has locked their counters, which are not locked here, and goes
     -- over the rows in another order.
@@ -186,40 +244,15 @@ BEGIN
   -- Accounts with a shorter one are looked at by themselves: else each purge
   -- would pass over what all others have expunged since.
   v_short := ARRAY(SELECT m.mailbox_id
-                     FROM pgbox.account AS a
+                     -- by itself, for it is known how many are not NULL, but not
+                     -- how many are below what isn't known yet
+                     FROM (SELECT i.account_id, i.retention FROM pgbox.account AS i
+                            WHERE i.retention IS NOT NULL AND NOT i.legal_hold OFFSET 0) AS a
                      JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
-                    WHERE a.retention < v_retention AND NOT m.legal_hold AND NOT a.legal_hold);
-  WITH of_store AS (
-    SELECT e.mailbox_id, e.uid, e.content_id
-      FROM pgbox.expunged AS e
-      JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
-      JOIN pgbox.account AS a ON a.account_id = m.account_id
-     WHERE e.expunged_at < v_now - v_retention
-       AND e.expunged_at < v_now - COALESCE(a.retention, v_retention)
-       AND NOT m.legal_hold AND NOT a.legal_hold
-       AND e.content_id IS NOT NULL
-     ORDER BY e.expunged_at
-     LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
-  of_accounts AS (
-    SELECT e.mailbox_id, e.uid, e.content_id
-      FROM pgbox.expunged AS e
-      JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
-      JOIN pgbox.account AS a ON a.account_id = m.account_id
-     WHERE e.mailbox_id = ANY (v_short)
-       AND e.expunged_at < v_now - a.retention AND e.expunged_at >= v_now - v_retention
-       AND e.content_id IS NOT NULL
-     LIMIT p_limit FOR UPDATE OF e SKIP LOCKED),
-  old AS (
-    SELECT s.mailbox_id, s.uid, s.content_id FROM of_store AS s
-    UNION ALL
-    SELECT s.mailbox_id, s.uid, s.content_id FROM of_accounts AS s),
-  done AS (
-    UPDATE pgbox.expunged AS e
-       SET content_id = NULL
-      FROM old AS o
-     WHERE e.mailbox_id = o.mailbox_id AND e.uid = o.uid)
-  SELECT count(*), array_agg(o.content_id) INTO v_count, v_gone FROM old AS o;
-  tombstones := tombstones + v_count;
+                    WHERE a.retention < v_retention AND NOT m.legal_hold);
+  v_gone := pgbox.tombstone_empty(v_now, v_retention, v_short, p_limit);
+  tombstones := tombstones + cardinality(v_gone);
+  v_more := v_more OR cardinality(v_gone) >= p_limit;
   v_contents := v_contents || v_gone;
 
   SELECT cardinality(d.contents), cardinality(d.bodies) INTO contents, bodies
@@ -228,12 +261,13 @@ BEGIN
   -- The emptied mailbox goes with its counters, and those are locked last: a
   -- delivery that comes too late waits for them and may hold a body. Don't wait
   -- for whoever is just finding out that the mailbox is gone: there will be
-  -- another purge.
+  -- another purge. ORDER BY and not EXISTS, so that nothing but the index will do:
+  -- a plan that expects rows of each mailbox looks for them in all of the table.
   PERFORM 1
     FROM pgbox.mailbox_counter AS c
    WHERE c.mailbox_id = v_mailbox
-     AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = v_mailbox)
-     AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = v_mailbox)
+     AND (SELECT g.uid FROM pgbox.message AS g WHERE g.mailbox_id = c.mailbox_id ORDER BY g.uid LIMIT 1) IS NULL
+     AND (SELECT g.uid FROM pgbox.expunged AS g WHERE g.mailbox_id = c.mailbox_id ORDER BY g.uid LIMIT 1) IS NULL
      FOR UPDATE SKIP LOCKED;
   IF FOUND THEN
     DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
@@ -244,7 +278,16 @@ BEGIN
    WHERE t.token IN (SELECT o.token FROM pgbox.commit_token AS o
                       WHERE o.created_at < clock_timestamp() - '1 day'::interval
                       LIMIT p_limit);
+  DELETE FROM pgbox.job AS j
+   WHERE j.job_id IN (SELECT o.job_id FROM pgbox.job AS o
+                       WHERE o.ended_at < clock_timestamp() - v_jobs
+                       LIMIT p_limit);
+  IF tombstones + mailboxes + contents + bodies > 0 THEN
+    PERFORM pgbox.job_record('purge', 'all accounts',
+                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'contents', contents, 'bodies', bodies),
+                             CASE WHEN v_more THEN 'more' ELSE 'done' END);
+  END IF;
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too';
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too. Records of jobs go after store.job_retention';

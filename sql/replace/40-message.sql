@@ -158,7 +158,6 @@ $$;
 COMMENT ON FUNCTION pgbox.message_store(bigint, bigint, bigint[], integer[], smallint[], smallint[], text[], text[], boolean[]) IS 'Change flags and keywords of messages, atomically with the check of UNCHANGEDSINCE (RFC 7162)';
 
 -- Makes tombstones of messages of a locked mailbox; returns their UIDs.
-DROP FUNCTION IF EXISTS pgbox.message_bury(bigint, bigint[], bigint, text, bigint);
 CREATE OR REPLACE FUNCTION pgbox.message_bury(p_mailbox bigint, p_uids bigint[], p_modseq bigint, p_reason text, p_moved_to bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
@@ -204,7 +203,6 @@ COMMENT ON FUNCTION pgbox.message_bury(bigint, bigint[], bigint, text, bigint) I
 -- p_if_deleted: more messages, to be expunged only if they are \Deleted now. A
 -- client's EXPUNGE means those, and another device may have taken the flag away
 -- without the client's node knowing it yet.
-DROP FUNCTION IF EXISTS pgbox.message_expunge(bigint, bigint[], text);
 CREATE OR REPLACE FUNCTION pgbox.message_expunge(
   p_mailbox bigint, p_uids bigint[], p_reason text, p_if_deleted bigint[] DEFAULT '{}')
 RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
@@ -239,7 +237,6 @@ COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text, bigint[]) IS '
 -- UIDNEXT. Times are seconds since 1970. 256 in p_flags: a copy has the flags
 -- and keywords that its source has now; those given are what the caller
 -- believes it has, and differ tells whether one of them was wrong.
-DROP FUNCTION IF EXISTS pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]);
 CREATE OR REPLACE FUNCTION pgbox.message_append(
   p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
   p_uids bigint[], p_guids uuid[], p_contents bigint[],

@@ -1,5 +1,24 @@
 -- Tombstones that nobody needs any more.
 
+-- As in tombstone_empty: down an index and no further than p_limit.
+CREATE OR REPLACE FUNCTION pgbox.tombstone_oldest(p_before timestamptz, p_limit integer)
+RETURNS TABLE (mailbox_id bigint, uid bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_incremental_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+  SELECT e.mailbox_id, e.uid
+    FROM pgbox.expunged AS e
+    JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
+   WHERE e.expunged_at < p_before AND e.content_id IS NULL AND m.deleted_at IS NULL
+   ORDER BY e.expunged_at
+   LIMIT p_limit
+$$;
+COMMENT ON FUNCTION pgbox.tombstone_oldest(timestamptz, integer) IS 'The oldest tombstones without content that are older than that; not those of deleted mailboxes, which go with them';
+
 -- busy counts mailboxes that somebody is changing at this moment: theirs are
 -- left for another call, so that nobody waits for us while we wait for him.
 CREATE OR REPLACE FUNCTION pgbox.tombstone_prune(p_before timestamptz, p_limit integer DEFAULT 1000)
@@ -12,14 +31,8 @@ DECLARE
   v_uids bigint[];
   v_locked bigint[];
 BEGIN
-  -- the oldest first; those of deleted mailboxes go with them (purge)
   SELECT array_agg(o.mailbox_id), array_agg(o.uid) INTO v_mailboxes, v_uids
-    FROM (SELECT e.mailbox_id, e.uid
-            FROM pgbox.expunged AS e
-            JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
-           WHERE e.expunged_at < p_before AND e.content_id IS NULL AND m.deleted_at IS NULL
-           ORDER BY e.expunged_at
-           LIMIT p_limit) AS o;
+    FROM pgbox.tombstone_oldest(p_before, p_limit) AS o;
   v_locked := ARRAY(SELECT c.mailbox_id
                       FROM pgbox.mailbox_counter AS c
                      WHERE c.mailbox_id = ANY (v_mailboxes)
@@ -41,6 +54,11 @@ BEGIN
   SELECT count(DISTINCT o.mailbox_id) INTO busy
     FROM unnest(v_mailboxes) AS o (mailbox_id)
    WHERE NOT o.mailbox_id = ANY (v_locked);
+  IF tombstones > 0 THEN
+    PERFORM pgbox.job_record('tombstone_prune', 'all accounts, before ' || p_before,
+                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'busy', busy),
+                             CASE WHEN cardinality(v_uids) >= p_limit THEN 'more' WHEN busy > 0 THEN 'busy' ELSE 'done' END);
+  END IF;
   RETURN NEXT;
 END
 $$;

@@ -268,8 +268,8 @@ BEGIN
       FROM pgbox.mailbox AS m
       JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
      WHERE m.account_id = p_account
-       AND NOT EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = m.mailbox_id)
-       AND NOT EXISTS (SELECT 1 FROM pgbox.expunged AS g WHERE g.mailbox_id = m.mailbox_id)
+       AND (SELECT g.uid FROM pgbox.message AS g WHERE g.mailbox_id = m.mailbox_id ORDER BY g.uid LIMIT 1) IS NULL
+       AND (SELECT g.uid FROM pgbox.expunged AS g WHERE g.mailbox_id = m.mailbox_id ORDER BY g.uid LIMIT 1) IS NULL
        FOR UPDATE OF c SKIP LOCKED);
   DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = ANY (v_emptied);
   RETURN QUERY SELECT 'mailboxes', cardinality(v_emptied)::bigint, '{}'::bigint[];

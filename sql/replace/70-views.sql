@@ -124,13 +124,17 @@ SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h
   FROM pgbox.account AS a
  CROSS JOIN pgbox.store AS s
   JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
-  JOIN (SELECT g.mailbox_id, g.uid, g.guid, g.content_id, g.saved_at, t.flags, NULL::timestamptz AS expunged_at,
+  -- LATERAL: one account's history doesn't take a look at all messages
+ CROSS JOIN LATERAL (
+        SELECT g.uid, g.guid, g.content_id, g.saved_at, t.flags, NULL::timestamptz AS expunged_at,
                NULL::text AS reason, NULL::bigint AS moved_to
           FROM pgbox.message AS g
           JOIN pgbox.message_state AS t ON t.mailbox_id = g.mailbox_id AND t.uid = g.uid
+         WHERE g.mailbox_id = m.mailbox_id
          UNION ALL
-        SELECT e.mailbox_id, e.uid, e.guid, e.content_id, e.saved_at, e.flags, e.expunged_at, e.reason, e.moved_to
-          FROM pgbox.expunged AS e) AS h ON h.mailbox_id = m.mailbox_id
+        SELECT e.uid, e.guid, e.content_id, e.saved_at, e.flags, e.expunged_at, e.reason, e.moved_to
+          FROM pgbox.expunged AS e
+         WHERE e.mailbox_id = m.mailbox_id) AS h
   LEFT JOIN pgbox.content AS c ON c.content_id = h.content_id;
 COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id';
 COMMENT ON COLUMN pgbox.mail_history.account IS 'Name of the account';
@@ -168,21 +172,25 @@ COMMENT ON COLUMN pgbox.storage_overview.disk_bytes IS 'What body, body_chunk an
 COMMENT ON COLUMN pgbox.storage_overview.shared_ratio IS 'message_bytes / stored_bytes: how often a stored byte is used';
 COMMENT ON COLUMN pgbox.storage_overview.compression_ratio IS 'stored_bytes / disk_bytes';
 
+-- mailbox by mailbox, so that one account doesn't take a look at all tombstones
 CREATE OR REPLACE VIEW pgbox.garbage_overview AS
 SELECT a.name AS account, e.tombstones, e.oldest, e.purgeable, e.in_retention, e.held, e.prunable,
        (SELECT count(*) FROM pgbox.mailbox AS d WHERE d.account_id = a.account_id AND d.deleted_at IS NOT NULL) AS deleted_mailboxes
   FROM pgbox.account AS a
  CROSS JOIN pgbox.store AS s
  CROSS JOIN LATERAL (
-        SELECT count(*) AS tombstones, min(t.expunged_at) AS oldest,
-               count(t.content_id) FILTER (WHERE NOT h.held AND h.past) AS purgeable,
-               count(t.content_id) FILTER (WHERE NOT h.held AND NOT h.past) AS in_retention,
-               count(t.content_id) FILTER (WHERE h.held) AS held,
-               count(*) FILTER (WHERE t.content_id IS NULL) AS prunable
+        SELECT COALESCE(sum(o.tombstones), 0)::bigint AS tombstones, min(o.oldest) AS oldest,
+               COALESCE(sum(o.past) FILTER (WHERE NOT h.held), 0)::bigint AS purgeable,
+               COALESCE(sum(o.contents - o.past) FILTER (WHERE NOT h.held), 0)::bigint AS in_retention,
+               COALESCE(sum(o.contents) FILTER (WHERE h.held), 0)::bigint AS held,
+               COALESCE(sum(o.tombstones - o.contents), 0)::bigint AS prunable
           FROM pgbox.mailbox AS m
-          JOIN pgbox.expunged AS t ON t.mailbox_id = m.mailbox_id
-         CROSS JOIN LATERAL (SELECT m.legal_hold OR a.legal_hold AS held,
-                                    t.expunged_at < pg_catalog.now() - COALESCE(a.retention, s.retention) AS past) AS h
+         CROSS JOIN LATERAL (SELECT m.legal_hold OR a.legal_hold AS held) AS h
+         CROSS JOIN LATERAL (
+                SELECT count(*) AS tombstones, min(t.expunged_at) AS oldest, count(t.content_id) AS contents,
+                       count(t.content_id) FILTER (WHERE t.expunged_at < pg_catalog.now() - COALESCE(a.retention, s.retention)) AS past
+                  FROM pgbox.expunged AS t
+                 WHERE t.mailbox_id = m.mailbox_id) AS o
          WHERE m.account_id = a.account_id) AS e;
 COMMENT ON VIEW pgbox.garbage_overview IS 'Tombstones and deleted mailboxes by account: what purge would take now, what is kept and why, how old they are';
 COMMENT ON COLUMN pgbox.garbage_overview.account IS 'Name of the account';

@@ -90,6 +90,7 @@ GRANT UPDATE (flags, keywords) ON pgbox.message_state TO pgbox_admin;
 GRANT INSERT (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order), DELETE ON pgbox.message TO pgbox_admin;
 GRANT UPDATE (name, special_use, deleted_at), DELETE ON pgbox.mailbox TO pgbox_admin;
 GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
+GRANT UPDATE (job_retention) ON pgbox.store TO pgbox_admin;
 GRANT UPDATE (expunged_at, reason) ON pgbox.expunged TO pgbox_admin;
 GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;
 GRANT SELECT (username) ON pgbox.dovecot_passdb TO pgbox_admin;

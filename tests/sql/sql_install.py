@@ -10,14 +10,14 @@ from sqllib import FORCE, SQL_DIR, dressed
 from tap import eq, has, timeout, true
 
 SECRET = "s3cret 'pass\\word"
-NEWEST = len(os.listdir(os.path.join(SQL_DIR, "migrate"))) - 1  # one is its README
+NEWEST = max(int(name[:4]) for name in os.listdir(os.path.join(SQL_DIR, "migrate")) if name[0] == "0")
 
 
 class Bare:
     """A cluster of its own, because roles are the server's, not a database's."""
 
-    def __init__(self, lab):
-        path = os.path.join(lab.dir, "bare")
+    def __init__(self, lab, name="bare"):
+        path = os.path.join(lab.dir, name)
         os.mkdir(path)
         os.chmod(path, 0o755)
         self.cluster = Cluster(path, settings="log_statement = all\nshared_preload_libraries = ''\n")
@@ -238,6 +238,8 @@ BREAKS = (
      "ALTER FUNCTION pgbox.purge SET search_path = pg_catalog, pg_temp"),
     ("DROP INDEX pgbox.expunged_content_id_idx", "index expunged_content_id_idx is missing",
      "CREATE INDEX expunged_content_id_idx ON pgbox.expunged (content_id); ALTER TABLE pgbox.expunged OWNER TO pgbox_owner"),
+    ("DROP INDEX pgbox.expunged_prune_idx", "index expunged_prune_idx is missing",
+     "CREATE INDEX expunged_prune_idx ON pgbox.expunged (expunged_at) WHERE content_id IS NULL; ALTER TABLE pgbox.expunged OWNER TO pgbox_owner"),
     ("DROP VIEW pgbox.dovecot_userdb", "view dovecot_userdb is missing", None),
     ("ALTER TABLE pgbox.message DISABLE TRIGGER ALL", "is switched off",
      "ALTER TABLE pgbox.message ENABLE TRIGGER ALL"),

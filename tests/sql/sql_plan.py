@@ -115,4 +115,4 @@ def lookups(store, account):
     used = buffers(store.admin, "SELECT pgbox.mailbox_has_children(%d, 'box7')" % account)
     true(used < 300, "a look for children reads %d pages" % used)
     used = buffers(store.db, "SELECT count(*) FROM pgbox.purge()")
-    true(used < 500, "a purge with nothing to do reads %d pages" % used)
+    true(used < 300, "a purge with nothing to do reads %d pages" % used)

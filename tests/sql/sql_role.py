@@ -28,7 +28,7 @@ ADMIN_MAY = (
     "DELETE FROM pgbox.mailbox_attribute WHERE mailbox_id = %(inbox)d",
     "UPDATE pgbox.account SET enabled = false WHERE account_id = %(account)d",
     "UPDATE pgbox.account SET password_hash = '{PLAIN}x' WHERE account_id = %(account)d",
-    "UPDATE pgbox.store SET retention = '14 days'",
+    "UPDATE pgbox.store SET retention = '14 days', job_retention = '1 year'",
     "UPDATE pgbox.expunged SET reason = 'spam' WHERE mailbox_id = %(inbox)d",
     "SELECT pgbox.account_create('by-admin-%(account)d', 'x')", "SELECT pgbox.account_set_password('by-admin-%(account)d', NULL)",
     "SELECT pgbox.mailbox_lock(%(inbox)d)", "SELECT pgbox.mailbox_lock_many('{%(inbox)d}')", "SELECT pgbox.account_lock(%(account)d)",

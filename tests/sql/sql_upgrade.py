@@ -23,8 +23,8 @@ def restore(bare, path, dbname="old"):
     proc.run([os.path.join(bindir(), "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f", path, bare.cluster.uri(dbname=dbname)])
 
 
-def rows(bare, dbname, version, columns=None):
-    """{table: [row]} of all tables, or of these columns of theirs: {table: [name]}."""
+def rows(bare, dbname, version=NEWEST, columns=None):
+    """Columns of all tables, {table: [name]}, or these; and rows of them, {table: [row]}."""
     if columns is None:
         columns = {}
         for table, name in bare.sql("SELECT c.relname, a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid"
