@@ -16,6 +16,9 @@
                                      by OK or NO.
      UNWATCH ID                      no answer
      DONE ID                         LOOK was followed; the next may come
+     FAILED ID                       the database couldn't be looked at: LOOK
+                                     again when it can be reached. After a LOOK
+                                     it stands for DONE.
      PING                            answered by PONG
 
    The service says

@@ -257,6 +257,8 @@ static void relay_check(struct pgbox_relay *relay)
 				   relay_check_batch_done, relay);
 	} else {
 		relay_check_ended(relay);
+		/* the database answers: perhaps the others, too */
+		pgbox_watches_retry(relay->watches);
 	}
 	array_free(&mailbox_ids);
 	array_free(&accounts);

@@ -151,14 +151,18 @@ session_unwatch(struct notify_session *session, const char *const *args)
 }
 
 static int
-session_done(struct notify_session *session, const char *const *args)
+session_looked(struct notify_session *session, const char *const *args,
+	       bool success)
 {
 	struct session_watch *swatch;
 	unsigned int idx;
 
 	if ((swatch = session_find_watch(session, args, &idx)) == NULL)
 		return -1;
-	pgbox_watch_done(swatch->watch);
+	if (success)
+		pgbox_watch_done(swatch->watch);
+	else
+		pgbox_watch_failed(swatch->watch);
 	return 1;
 }
 
@@ -175,7 +179,9 @@ static int session_input(struct notify_session *session,
 	if (strcmp(command, "UNWATCH") == 0)
 		return session_unwatch(session, args);
 	if (strcmp(command, "DONE") == 0)
-		return session_done(session, args);
+		return session_looked(session, args, TRUE);
+	if (strcmp(command, "FAILED") == 0)
+		return session_looked(session, args, FALSE);
 	if (strcmp(command, "PING") == 0) {
 		session_send(session, "PONG\n");
 		return 1;

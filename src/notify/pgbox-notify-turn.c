@@ -33,6 +33,7 @@ static void watch_tell(struct pgbox_watch *watch)
 	watch->woken_at = ioloop_timeval;
 	watch->look_anyway = FALSE;
 	watch->again = FALSE;
+	watch->failed = FALSE;
 	watches->waking_count++;
 	DLLIST2_APPEND_FULL(&watches->waking_head, &watches->waking_tail,
 			    watch, turn_prev, turn_next);
@@ -99,6 +100,28 @@ void pgbox_watch_done(struct pgbox_watch *watch)
 	if (again)
 		watch_queue(watch);
 	pgbox_watches_wake_next(watch->target->watches);
+}
+
+void pgbox_watch_failed(struct pgbox_watch *watch)
+{
+	watch->failed = TRUE;
+	pgbox_watch_done(watch);
+}
+
+void pgbox_watches_retry(struct pgbox_watches *watches)
+{
+	struct pgbox_watch_target *target;
+	struct pgbox_watch *watch;
+
+	for (target = watches->targets_head; target != NULL;
+	     target = target->next) {
+		for (watch = target->sessions; watch != NULL;
+		     watch = watch->next) {
+			if (watch->failed)
+				pgbox_watch_wake(watch, TRUE);
+		}
+	}
+	pgbox_watches_wake_next(watches);
 }
 
 static void watches_waking_timeout(struct pgbox_watches *watches)

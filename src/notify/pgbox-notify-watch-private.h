@@ -56,6 +56,8 @@ struct pgbox_watch {
 	bool look_anyway:1;
 	/* WAKING: something came after it was told */
 	bool again:1;
+	/* it couldn't look the last time */
+	bool failed:1;
 };
 
 struct pgbox_watches {

@@ -173,14 +173,14 @@ void pgbox_watch_remove(struct pgbox_watch **_watch)
 	struct pgbox_watch *watch = *_watch;
 	struct pgbox_watch_target *target = watch->target;
 	struct pgbox_watches *watches = target->watches;
-	bool told = watch->state != WATCH_IDLE;
+	bool told = watch->state != WATCH_IDLE || watch->failed;
 
 	*_watch = NULL;
 	pgbox_watch_end_turn(watch);
 	DLLIST_REMOVE(&target->sessions, watch);
 	i_free(watch);
-	/* If it went to sleep before it read that it is to look, only the file
-	   can tell it now. */
+	/* If it went to sleep before it read that it is to look, or couldn't
+	   look, only the file can tell it now. */
 	if (told && target->have_file) T_BEGIN {
 		pgbox_notify_file_write(watches->dir, target->key.mailbox_id,
 					target->modseq);

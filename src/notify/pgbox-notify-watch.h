@@ -20,7 +20,7 @@ struct pgbox_watch_key {
 };
 
 /* Tell the session behind the context to look. It answers by
-   pgbox_watch_done(). modseq as in struct pgbox_signal. */
+   pgbox_watch_done() or pgbox_watch_failed(). modseq as in struct pgbox_signal. */
 typedef void pgbox_watch_look_t(struct pgbox_watch *watch, uint64_t modseq,
 				void *context);
 
@@ -46,6 +46,10 @@ void pgbox_watch_remove(struct pgbox_watch **watch);
 const char *pgbox_watch_get_path(struct pgbox_watch *watch);
 /* The session has looked. */
 void pgbox_watch_done(struct pgbox_watch *watch);
+/* It couldn't: pgbox_watches_retry() tells it again. */
+void pgbox_watch_failed(struct pgbox_watch *watch);
+/* All that couldn't look are to look again. */
+void pgbox_watches_retry(struct pgbox_watches *watches);
 
 /* Something has changed. */
 void pgbox_watches_signal(struct pgbox_watches *watches,

@@ -345,8 +345,10 @@ static int notify_read(struct pgbox_list_notify *notify)
 {
 	struct notify_state *state, *old_state = notify->state;
 
-	if ((state = state_read(notify)) == NULL)
+	if ((state = state_read(notify)) == NULL) {
+		pgbox_list_watch_failed(PGBOX_LIST(notify->notify.list));
 		return -1;
+	}
 	pgbox_list_watch_looked(PGBOX_LIST(notify->notify.list));
 	notify->state = state;
 	notify->changed = FALSE;
@@ -380,7 +382,7 @@ static void notify_wake(struct pgbox_list_watcher *watcher)
 		return;
 	if (!notify_is_being_read(notify)) {
 		if (notify_read(notify) < 0) {
-			/* the next wake-up tries again */
+			/* there will be another wake-up */
 			return;
 		}
 		if (array_count(&notify->recs) == 0)

@@ -245,6 +245,11 @@ void pgbox_list_watch_looked(struct pgbox_mailbox_list *list)
 	pgbox_notify_watch_looked(list->watch->service, 0);
 }
 
+void pgbox_list_watch_failed(struct pgbox_mailbox_list *list)
+{
+	pgbox_notify_watch_failed(list->watch->service);
+}
+
 void pgbox_list_watch_wake(struct pgbox_mailbox_list *list)
 {
 	watch_wake(list->watch);

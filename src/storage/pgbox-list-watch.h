@@ -23,6 +23,10 @@ void pgbox_list_watch_remove(struct pgbox_mailbox_list *list,
 /* The account was read after it was watched. */
 void pgbox_list_watch_looked(struct pgbox_mailbox_list *list);
 
+/* It couldn't be read: there will be another wake-up when the database can be
+   reached. */
+void pgbox_list_watch_failed(struct pgbox_mailbox_list *list);
+
 /* Wake all watchers of the list, now or soon from the ioloop. There has to be
    one. */
 void pgbox_list_watch_wake(struct pgbox_mailbox_list *list);

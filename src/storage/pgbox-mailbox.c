@@ -157,6 +157,15 @@ static void pgbox_mailbox_close(struct mailbox *box)
 	index_storage_mailbox_close(box);
 }
 
+/* Called instead of the callback of the one who waits. */
+static void mailbox_wake(struct mailbox *box, void *context)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
+
+	mbox->waiter_called = TRUE;
+	mbox->notify_callback(box, context);
+}
+
 /* The node's service says that there is something new, or that it may be.
    Whoever waits syncs now: one round trip, none if another process of this
    node has brought it into the index already. */
@@ -216,7 +225,13 @@ static void pgbox_mailbox_notify_changes(struct mailbox *box)
 	mailbox_watch_remove_all(box);
 	if (box->notify_callback == NULL)
 		return;
+	if (box->notify_callback != mailbox_wake) {
+		mbox->notify_callback = box->notify_callback;
+		box->notify_callback = mailbox_wake;
+	}
 	mailbox_watch_start(mbox);
+	/* IDLE looks at once for what came before */
+	mbox->waiter_called = TRUE;
 	path = pgbox_notify_watch_get_path(mbox->watch);
 	if (path != NULL)
 		mailbox_watch_add(box, path);

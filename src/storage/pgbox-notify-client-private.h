@@ -69,6 +69,8 @@ struct pgbox_notify_watch {
 	bool look_anyway:1;
 	/* nothing before the watch can have been missed */
 	bool confirmed:1;
+	/* look() is running, and couldn't look */
+	bool failed:1;
 };
 
 /* --- pgbox-notify-link.c */

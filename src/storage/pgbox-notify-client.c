@@ -11,19 +11,24 @@
 
 #include <poll.h>
 
+static void watch_send(struct pgbox_notify_watch *watch, const char *command)
+{
+	if (watch->state == NOTIFY_WATCH_OK) T_BEGIN {
+		(void)pgbox_notify_link_send(watch->link,
+			t_strdup_printf("%s\t%u\n", command, watch->id));
+	} T_END;
+}
+
 static void watch_look(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;
 
 	timeout_remove(&watch->to_look);
 	link->looking = watch;
+	watch->failed = FALSE;
 	watch->look(watch->context);
-	if (link->looking == watch && watch->state == NOTIFY_WATCH_OK) {
-		T_BEGIN {
-			(void)pgbox_notify_link_send(link,
-				t_strdup_printf("DONE\t%u\n", watch->id));
-		} T_END;
-	}
+	if (link->looking == watch)
+		watch_send(watch, watch->failed ? "FAILED" : "DONE");
 	link->looking = NULL;
 }
 
@@ -129,10 +134,7 @@ void pgbox_notify_watch_deinit(struct pgbox_notify_watch **_watch)
 		link->looking = NULL;
 	timeout_remove(&watch->to_look);
 	DLLIST_REMOVE(&link->watches, watch);
-	if (watch->state == NOTIFY_WATCH_OK) T_BEGIN {
-		(void)pgbox_notify_link_send(link,
-			t_strdup_printf("UNWATCH\t%u\n", watch->id));
-	} T_END;
+	watch_send(watch, "UNWATCH");
 	if (link->watches == NULL) {
 		timeout_remove(&link->to_reconnect);
 		pgbox_notify_link_set_idle(link);
@@ -152,8 +154,17 @@ void pgbox_notify_watch_looked(struct pgbox_notify_watch *watch,
 {
 	watch->known_modseq = modseq;
 	watch->look_anyway = FALSE;
+	watch->failed = FALSE;
 	if (watch->state == NOTIFY_WATCH_OK && watch->link->vouched)
 		watch->confirmed = TRUE;
+}
+
+void pgbox_notify_watch_failed(struct pgbox_notify_watch *watch)
+{
+	watch->look_anyway = TRUE;
+	watch->failed = TRUE;
+	if (watch->link->looking != watch)
+		watch_send(watch, "FAILED");
 }
 
 bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
@@ -177,6 +188,5 @@ bool pgbox_notify_watch_check(struct pgbox_notify_watch *watch)
 		pgbox_notify_watch_ask(watch);
 	} T_END;
 	pgbox_notify_link_ping(link);
-	return link->vouched && watch->state == NOTIFY_WATCH_OK &&
-		watch->confirmed;
+	return pgbox_notify_watch_is_current(watch, watch->known_modseq);
 }

@@ -36,6 +36,10 @@ const char *pgbox_notify_watch_get_path(const struct pgbox_notify_watch *watch);
 /* The database was looked at, and this is its modseq (an account: 0). */
 void pgbox_notify_watch_looked(struct pgbox_notify_watch *watch,
 			       uint64_t modseq);
+/* The database couldn't be looked at. The service tells to look again when it
+   can be reached; without a service the next pgbox_notify_watch_check() says
+   so. */
+void pgbox_notify_watch_failed(struct pgbox_notify_watch *watch);
 /* Returns TRUE if whoever knows everything up to modseq needn't look: all
    changes are heard of, and there was none after that. */
 bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
@@ -43,8 +47,8 @@ bool pgbox_notify_watch_is_current(const struct pgbox_notify_watch *watch,
 /* Returns TRUE within the call of look(). */
 bool pgbox_notify_watch_is_looking(const struct pgbox_notify_watch *watch);
 /* To be called now and then: is the service alive, or is there one again?
-   Returns TRUE if all changes are heard of, so that there is no need to look
-   without being told. */
+   Returns TRUE if all changes are heard of, and none has come since the last
+   look, so that there is no need to look without being told. */
 bool pgbox_notify_watch_check(struct pgbox_notify_watch *watch);
 
 /* When the plugin is unloaded. */

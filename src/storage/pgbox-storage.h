@@ -65,6 +65,9 @@ struct pgbox_mailbox {
 	   and now and then it is to be seen whether it does. NULL: nobody. */
 	struct pgbox_notify_watch *watch;
 	struct timeout *to_poll;
+	/* What the one who waits is called by. box.notify_callback goes around
+	   it, so that a sync that follows is known to be his. */
+	mailbox_notify_callback_t *notify_callback;
 
 	/* keyword number of the database -> keyword index of the local index,
 	   UINT_MAX for gaps; [0] is never used */
@@ -84,6 +87,9 @@ struct pgbox_mailbox {
 	   mailbox commits their expunges nevertheless. */
 	ARRAY_TYPE(seq_range) unmoved_uids;
 
+	/* The next sync is for the one who waits: he was called just now, or has
+	   begun to wait. */
+	bool waiter_called:1;
 	/* Opened only to save, with an index that was never filled: saved
 	   mails go to the database and the index stays as it is. */
 	bool index_cold:1;

@@ -389,19 +389,44 @@ sync_mailbox(struct pgbox_mailbox *mbox, enum mailbox_sync_flags flags)
 	return sync_want_recent(mbox) ? sync_claim_recent(mbox) : 0;
 }
 
+static bool mail_error_is_passing(enum mail_error error)
+{
+	return error == MAIL_ERROR_UNAVAILABLE || error == MAIL_ERROR_INUSE ||
+		error == MAIL_ERROR_TEMP;
+}
+
+/* The sync of one who waits has failed. If that is said, Dovecot's IDLE stops
+   listening for good. So if the reason may pass, there is just nothing new
+   until he is called again. */
+static bool sync_waiter_can_wait(struct pgbox_mailbox *mbox)
+{
+	struct mailbox *box = &mbox->box;
+
+	if (mbox->watch == NULL || mailbox_is_inconsistent(box) ||
+	    !mail_error_is_passing(mailbox_get_last_mail_error(box)))
+		return FALSE;
+	pgbox_notify_watch_failed(mbox->watch);
+	return TRUE;
+}
+
 struct mailbox_sync_context *
 pgbox_mailbox_sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
+	bool waiter_called = mbox->waiter_called;
 	int ret = 0;
 
+	mbox->waiter_called = FALSE;
 	if (!box->opened) {
 		if (mailbox_open(box) < 0)
 			ret = -1;
 	}
 	if (ret == 0 && !mbox->index_cold &&
-	    index_mailbox_want_full_sync(box, flags))
+	    index_mailbox_want_full_sync(box, flags)) {
 		ret = sync_mailbox(mbox, flags);
+		if (ret < 0 && waiter_called && sync_waiter_can_wait(mbox))
+			ret = 0;
+	}
 	if (mbox->watch != NULL) {
 		/* Most probably the session is in IDLE, of which there may be
 		   many: they are told when there is something to ask. */

@@ -330,6 +330,61 @@ def test_postgres_restarted(lab):
 
 
 @only("pgbox")
+@timeout(120)
+def test_idle_begun_without_database(lab):
+    """PostgreSQL is away when IDLE begins: the session hears nothing until it
+    is back, and then everything. Dovecot's IDLE would be deaf for good if it
+    were told that its first look failed."""
+    one, two = nodes(lab)
+    user = lab.user(one)
+    waiting = lab.imap(user, two)
+    waiting.ok("SELECT INBOX")
+    for node in lab.nodes.values():
+        node.expect_log("pgbox: ", "no signals of other nodes")
+    two.expect_log("Mailbox INBOX: pgbox: ")
+    lab.cluster.stop()
+    tag = waiting.idle()
+    eq(waiting.quiet(1), [])
+    lab.cluster.start()
+    for node in (one, two):
+        wait_vouched(lab, node)
+    eq(lab.lmtp(one).deliver(PLAIN, user)[user][0], 250)
+    quickly(waiting, exists(1))
+    eq(waiting.done(tag).status, "OK")
+
+
+@only("pgbox")
+@timeout(120)
+def test_look_refused(lab):
+    """Sessions are told to look, and PostgreSQL refuses their connections: they
+    look again when the service's next check succeeds."""
+    one, _ = nodes(lab)
+    heal = lab.node("heal", notify=True, extra=NO_POLL + "plugin {\n  pgbox_notify_check_interval = 2 secs\n}\n")
+    wait_vouched(lab, heal)
+    user = lab.user(one)
+    writer = lab.imap(user, one)
+    writer.ok("SELECT INBOX")
+    lister = lab.imap(user, heal)
+    lister.ok("NOTIFY SET (personal (MailboxName))")
+    waiting, tag = idler(lab, user, heal)
+    backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbox'"
+    proc.wait_for(lambda: lab.cluster.psql(backends)[0][0] == "0", 20, "no connections")
+    writer.ok("NOOP")
+    heal.expect_log("too many connections for role")
+    lab.cluster.psql("ALTER ROLE pgbox_dovecot CONNECTION LIMIT 0")
+    try:
+        writer.ok("APPEND INBOX ", Lit(simple(1)))
+        writer.ok("CREATE box")
+        eq(waiting.quiet(3), [])
+        eq(lister.quiet(0.1), [])
+    finally:
+        lab.cluster.psql("ALTER ROLE pgbox_dovecot CONNECTION LIMIT -1")
+    quickly(waiting, exists(1), 4)
+    quickly(lister, lambda item: item.name == "LIST" and "box" in repr(item.data), 4)
+    eq(waiting.done(tag).status, "OK")
+
+
+@only("pgbox")
 @timeout(60)
 def test_new_epoch(lab):
     """After a restore the store gets a new epoch: sessions in IDLE end, so that
