@@ -359,18 +359,18 @@ def test_look_refused(lab):
     """Sessions are told to look, and PostgreSQL refuses their connections: they
     look again when the service's next check succeeds."""
     one, _ = nodes(lab)
-    heal = lab.node("heal", notify=True, extra=NO_POLL + "plugin {\n  pgbox_notify_check_interval = 2 secs\n}\n")
-    wait_vouched(lab, heal)
+    refused = lab.node("refused", notify=True, extra=NO_POLL + "plugin {\n  pgbox_notify_check_interval = 2 secs\n}\n")
+    wait_vouched(lab, refused)
     user = lab.user(one)
     writer = lab.imap(user, one)
     writer.ok("SELECT INBOX")
-    lister = lab.imap(user, heal)
+    lister = lab.imap(user, refused)
     lister.ok("NOTIFY SET (personal (MailboxName))")
-    waiting, tag = idler(lab, user, heal)
+    waiting, tag = idler(lab, user, refused)
     backends = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbox'"
     proc.wait_for(lambda: lab.cluster.psql(backends)[0][0] == "0", 20, "no connections")
     writer.ok("NOOP")
-    heal.expect_log("too many connections for role")
+    refused.expect_log("too many connections for role")
     lab.cluster.psql("ALTER ROLE pgbox_dovecot CONNECTION LIMIT 0")
     try:
         writer.ok("APPEND INBOX ", Lit(simple(1)))
