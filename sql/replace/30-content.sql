@@ -9,6 +9,15 @@ DECLARE
   v_body bigint;
 BEGIN
   LOOP
+    -- usually it is new
+    IF p_head IS NOT NULL THEN
+      INSERT INTO pgbox.body (digest, size, head) VALUES (p_digest, p_size, p_head)
+      ON CONFLICT ON CONSTRAINT body_digest_key DO NOTHING
+      RETURNING body_id INTO v_body;
+      IF FOUND THEN
+        RETURN v_body;
+      END IF;
+    END IF;
     -- FOR KEY SHARE: it can't be purged before we refer to it
     SELECT b.body_id INTO v_body FROM pgbox.body AS b WHERE b.digest = p_digest FOR KEY SHARE;
     IF FOUND THEN
@@ -17,13 +26,7 @@ BEGIN
     IF p_head IS NULL THEN
       RAISE EXCEPTION 'the body was purged meanwhile' USING ERRCODE = '40001';
     END IF;
-    INSERT INTO pgbox.body (digest, size, head) VALUES (p_digest, p_size, p_head)
-    ON CONFLICT ON CONSTRAINT body_digest_key DO NOTHING
-    RETURNING body_id INTO v_body;
-    IF FOUND THEN
-      RETURN v_body;
-    END IF;
-    -- somebody else's insert won: look again
+    -- purged since the insert met it: once more
   END LOOP;
 END
 $$;

@@ -1,9 +1,14 @@
 """Messages that arrive: saved, copied, moved; tokens."""
 
+import os
+import random
+import time
 import uuid
 
-from sqllib import CHUNK, SEEN, STEP, append_sql, content_sql, refused, save_sql, with_store
+from sqllib import CHUNK, SEEN, STEP, SqlError, append_sql, content_sql, refused, save_sql, with_store
 from tap import eq
+
+SEED = int(os.environ.get("PGBOX_TEST_SEED") or time.time())
 
 
 def content(store, body=b"body\r\n"):
@@ -23,6 +28,53 @@ def test_save(store):
     eq(store.keywords(inbox, 3), ["b", "c"])
     eq(store.db.sql("SELECT c.body_id, c.size FROM pgbox.message m JOIN pgbox.content c USING (content_id)"
                     " WHERE mailbox_id = %d AND uid = 3" % inbox), [["", "14"]])
+
+
+# each table that a message arrives in, by mailbox and without ids
+ARRIVED = (
+    "SELECT uid_next, highest_modseq, messages, unseen, virtual_size, first_recent_uid, pruned_modseq"
+    " FROM pgbox.mailbox_counter WHERE mailbox_id = %d",
+    "SELECT uid, body_id, guid, received_at, saved_at, pop3_uidl, pop3_order, header, header_complete, size, virtual_size"
+    " FROM pgbox.message JOIN pgbox.content USING (content_id) WHERE mailbox_id = %d ORDER BY uid",
+    "SELECT uid, modseq, flags, keywords FROM pgbox.message_state WHERE mailbox_id = %d ORDER BY uid",
+    "SELECT number, name FROM pgbox.mailbox_keyword WHERE mailbox_id = %d ORDER BY number",
+    "SELECT prev_modseq, modseq, uids FROM pgbox.commit_token WHERE mailbox_id = %d ORDER BY modseq",
+)
+
+
+@with_store
+def test_save_is_an_append(store):
+    """message_save() and message_append() leave the same rows behind."""
+    dice = random.Random(SEED)
+    print("# seed %d" % SEED)
+    saved, appended = store.account()[2], store.account()[2]
+    store.admin.sql("SELECT pgbox.account_set_quota(a.name, 190, NULL)"
+                    " FROM pgbox.mailbox m JOIN pgbox.account a USING (account_id) WHERE m.mailbox_id IN (%d, %d)"
+                    % (saved, appended))
+    outcomes = set()
+    for number in range(200):
+        more = {
+            "uid": dice.choice((0, 0, 3, number + 5, 1000 + number * 3)), "flags": dice.randrange(32),
+            "keywords": dice.choice(("", "", "a", "A b", "b c d")), "guid": str(uuid.UUID(int=dice.getrandbits(128))),
+            "uidl": dice.choice((None, "uidl%d" % number)), "order": dice.choice((None, number)),
+        }
+        body = b"" if number % 7 == 0 else b"body %d\r\n" % (number // 2)
+        min_modseq = dice.choice((0, 0, number * 2 * STEP + 1))
+        one = outcome(lambda: store.save(saved, body, min_modseq=min_modseq, **more))
+        two = outcome(lambda: store.append(appended, dict(more, content=content(store, body)), min_modseq=min_modseq))
+        eq(one, two)
+        outcomes.add(one if isinstance(one, str) else "done")
+    eq(outcomes, {"done", "PB011"})
+    for sql in ARRIVED:
+        eq(store.admin.sql(sql % saved), store.admin.sql(sql % appended))
+
+
+def outcome(function):
+    """What it returns, or its SQLSTATE."""
+    try:
+        return function()
+    except SqlError as error:
+        return error.state
 
 
 @with_store

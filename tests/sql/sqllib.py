@@ -276,12 +276,14 @@ def content_sql(body, header=b"Subject: x\r\n\r\n", chunks=True):
         literal(body[:CHUNK] if body and chunks else None, "bytea"), size, size)
 
 
-def save_sql(mailbox, body, header=b"Subject: x\r\n\r\n", token=None, uid=0, flags=0, keywords=""):
+def save_sql(mailbox, body, header=b"Subject: x\r\n\r\n", token=None, uid=0, flags=0, keywords="",
+             min_modseq=0, guid=None, uidl=None, order=None):
     """Call of message_save."""
     size = len(header) + len(body)
-    return ("SELECT prev_modseq, modseq, uids FROM pgbox.message_save(%d, '%s', 'test', 0, %d, '%s',"
-            " 1700000000, 1700000001, %d::smallint, %s, NULL, NULL, %s, true, %s, %s, %s, %d, %d, NULL, NULL)" % (
-                mailbox, token or uuid.uuid4(), uid, uuid.uuid4(), flags, quote(keywords),
+    return ("SELECT prev_modseq, modseq, uids FROM pgbox.message_save(%d, '%s', 'test', %d, %d, '%s',"
+            " 1700000000, 1700000001, %d::smallint, %s, %s, %s, %s, true, %s, %s, %s, %d, %d, NULL, NULL)" % (
+                mailbox, token or uuid.uuid4(), min_modseq, uid, guid or uuid.uuid4(), flags, quote(keywords),
+                literal(uidl, "text"), literal(order, "bigint"),
                 literal(header, "bytea"),
                 literal(hashlib.sha256(body).digest() if body else None, "bytea"),
                 literal(len(body) or None, "bigint"), literal(body or None, "bytea"), size, size))
