@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "pgbox-conn.h"
 #include "pgbox-doveadm.h"
 #include "pgbox-doveadm-plugin.h"
 
@@ -28,4 +29,5 @@ void doveadm_pgbox_plugin_init(struct module *module ATTR_UNUSED)
 
 void doveadm_pgbox_plugin_deinit(void)
 {
+	pgbox_conns_free_unused();
 }

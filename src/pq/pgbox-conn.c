@@ -16,6 +16,8 @@ struct event_category pgbox_event_category_sql = {
 
 static struct pgbox_conn *conns = NULL;
 
+static void conns_ioloop_destroyed(struct ioloop *ioloop);
+
 static void conn_idle_timeout_remove(struct pgbox_conn *conn)
 {
 	timeout_remove(&conn->to_idle);
@@ -38,9 +40,25 @@ static void conn_close(struct pgbox_conn *conn, const char *reason)
 	e_debug(e->event(), "disconnected: %s", reason);
 }
 
+static void conn_free(struct pgbox_conn *conn)
+{
+	i_assert(conn->refcount == 0 && conn->state != PGBOX_CONN_BUSY);
+
+	conn_close(conn, "unused");
+	DLLIST_REMOVE(&conns, conn);
+	if (conns == NULL)
+		io_loop_remove_destroy_callback(conns_ioloop_destroyed);
+	array_free(&conn->request.ops);
+	event_unref(&conn->event);
+	i_free(conn->conninfo);
+	i_free(conn);
+}
+
 static void conn_idle_timeout(struct pgbox_conn *conn)
 {
 	conn_close(conn, "idle");
+	if (conn->refcount == 0)
+		conn_free(conn);
 }
 
 /* The timeout belongs to the outermost ioloop as the inner ones come and go. */
@@ -56,12 +74,41 @@ conn_idle_timeout_add(struct pgbox_conn *conn, unsigned int msecs)
 
 static void conns_ioloop_destroyed(struct ioloop *ioloop)
 {
-	struct pgbox_conn *conn;
+	struct pgbox_conn *conn, *next;
 
-	for (conn = conns; conn != NULL; conn = conn->next) {
-		if (conn->to_idle_ioloop == ioloop)
-			conn_idle_timeout_remove(conn);
+	for (conn = conns; conn != NULL; conn = next) {
+		next = conn->next;
+		if (conn->to_idle_ioloop != ioloop)
+			continue;
+		conn_idle_timeout_remove(conn);
+		if (conn->refcount == 0)
+			conn_free(conn);
 	}
+}
+
+static void conns_free_unused(struct pgbox_conn *except)
+{
+	struct pgbox_conn *conn, *next;
+
+	for (conn = conns; conn != NULL; conn = next) {
+		next = conn->next;
+		if (conn->refcount == 0 && conn != except)
+			conn_free(conn);
+	}
+}
+
+void pgbox_conns_free_unused(void)
+{
+	conns_free_unused(NULL);
+}
+
+/* parent: whoever refers to it first, NULL: nobody does */
+static void conn_set_event(struct pgbox_conn *conn, struct event *parent)
+{
+	event_unref(&conn->event);
+	conn->event = event_create(parent);
+	event_add_category(conn->event, &pgbox_event_category_sql);
+	event_set_append_log_prefix(conn->event, "pgbox: ");
 }
 
 static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
@@ -83,7 +130,8 @@ pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event
 
 	for (conn = conns; conn != NULL; conn = conn->next) {
 		if (conn_settings_equal(&conn->set, set)) {
-			pgbox_conn_ref(conn);
+			if (conn->refcount++ == 0)
+				conn_set_event(conn, parent_event);
 			return conn;
 		}
 	}
@@ -95,9 +143,7 @@ pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event
 	conn->set = *set;
 	conn->conninfo = i_strdup(set->conninfo);
 	conn->set.conninfo = conn->conninfo;
-	conn->event = event_create(parent_event);
-	event_add_category(conn->event, &pgbox_event_category_sql);
-	event_set_append_log_prefix(conn->event, "pgbox: ");
+	conn_set_event(conn, parent_event);
 	i_array_init(&conn->request.ops, 16);
 	DLLIST_PREPEND(&conns, conn);
 	return conn;
@@ -119,14 +165,12 @@ void pgbox_conn_unref(struct pgbox_conn **_conn)
 		return;
 	i_assert(conn->state != PGBOX_CONN_BUSY);
 
-	conn_close(conn, "unused");
-	DLLIST_REMOVE(&conns, conn);
-	if (conns == NULL)
-		io_loop_remove_destroy_callback(conns_ioloop_destroyed);
-	array_free(&conn->request.ops);
-	event_unref(&conn->event);
-	i_free(conn->conninfo);
-	i_free(conn);
+	/* one is enough */
+	conns_free_unused(conn);
+	if (conn->to_idle == NULL)
+		conn_free(conn);
+	else
+		conn_set_event(conn, NULL);
 }
 
 void pgbox_conn_release(struct pgbox_conn *conn)

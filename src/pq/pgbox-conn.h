@@ -37,12 +37,17 @@ struct pgbox_conn_settings {
    the link) when there is none: several users, storages and namespaces of one
    process share one link. Never fails and never connects: the link is made by
    the first request and closed when idle. parent_event is used for the first
-   reference only. The caller releases it with pgbox_conn_unref(). */
+   reference only. The caller releases it with pgbox_conn_unref(). A process
+   that serves one user after the other (lmtp) gets the former one's link if it
+   isn't idle for too long. */
 struct pgbox_conn *
 pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event);
 void pgbox_conn_ref(struct pgbox_conn *conn);
-/* Sets *conn to NULL. The last reference closes the link. */
+/* Sets *conn to NULL. Without references the link stays until it is idle for
+   too long; of such links a process keeps one. */
 void pgbox_conn_unref(struct pgbox_conn **conn);
+/* Close all links that nobody refers to. When the plugin is unloaded. */
+void pgbox_conns_free_unused(void);
 
 /* Close the link now if no request is under way (the object stays usable).
    For sessions that are about to sit idle. */

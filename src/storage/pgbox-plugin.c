@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "lib.h"
 #include "pgbox-config.h"
+#include "pgbox-conn.h"
 #include "pgbox-storage.h"
 #include "pgbox-notify-client.h"
 #include "pgbox-quota.h"
@@ -46,6 +47,7 @@ void pgbox_plugin_deinit(void)
 {
 	pgbox_quota_unregister();
 	pgbox_notify_client_deinit();
+	pgbox_conns_free_unused();
 	mailbox_list_unregister(&pgbox_mailbox_list);
 	mail_storage_class_unregister(&pgbox_storage);
 }
