@@ -193,15 +193,14 @@ def built_service():
 
 def built_module():
     """The plugin that was built last, or None."""
-    places = [os.environ.get("PGBOX_TEST_MODULE", "")]
-    places += glob.glob(os.path.join(proc.ROOT, "src", ".libs", MODULE_NAME))
+    chosen = os.environ.get("PGBOX_TEST_MODULE", "")
+    if os.path.exists(chosen):
+        return chosen
+    places = glob.glob(os.path.join(proc.ROOT, "src", ".libs", MODULE_NAME))
     places += glob.glob(os.path.join(proc.ROOT, "src", "*", ".libs", MODULE_NAME))
-    places += glob.glob(os.path.join(proc.ROOT, ".pgbox", "build", "**", MODULE_NAME),
-                        recursive=True)
-    for place in places:
-        if place and os.path.exists(place):
-            return place
-    return None
+    for folder in (".pgbox", ".check"):
+        places += glob.glob(os.path.join(proc.ROOT, folder, "build", "src", "*", ".libs", MODULE_NAME))
+    return max(places, key=os.path.getmtime, default=None)
 
 
 class Node:

@@ -192,3 +192,9 @@ class Checksum:
         """Take the next bytes."""
         self.value = zlib.crc32(data, self.value)
         self.size += len(data)
+
+
+def describe():
+    """What machine this is: processors, memory, kernel."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"cpus": os.cpu_count(), "memory": pages, "kernel": os.uname().release}
