@@ -462,7 +462,7 @@ void pgbox_commit_end(struct pgbox_commit **_commit, bool success,
 		if (pgbox_index_unlock(&commit->lock, success) < 0)
 			success = FALSE;
 		if (success && !commit->behind)
-			pgbox_sync_set_current(commit->mbox);
+			pgbox_sync_set_committed(commit->mbox);
 		if (success)
 			commit_notify_expunges(commit, view);
 		mail_index_view_close(&view);

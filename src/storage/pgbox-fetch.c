@@ -15,6 +15,7 @@
 #include "pgbox-conn.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-commit.h"
+#include "pgbox-sync.h"
 #include "pgbox-mail.h"
 
 /* A batch ends when it has this many bytes of headers and bodies. */
@@ -384,7 +385,7 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	array_free(&uids);
 	if (ret == 0 && !fetch_is_done(mail, what)) {
 		/* whoever syncs now has to hear of it, in this turn, too */
-		i_zero(&ctx.mbox->current_time);
+		pgbox_sync_set_outdated(ctx.mbox);
 		mail_set_expunged(_mail);
 		ret = -1;
 	}

@@ -151,6 +151,7 @@ static void pgbox_mailbox_close(struct mailbox *box)
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(box);
 
 	mailbox_watch_stop(mbox);
+	timeout_remove(&mbox->to_committed);
 	mailbox_free_arrays(mbox);
 	mbox->index_cold = FALSE;
 	mbox->open_modseq = 0;
@@ -205,7 +206,7 @@ static void mailbox_watch_start(struct pgbox_mailbox *mbox)
 					      mbox->store_guid, mailbox_look,
 					      box);
 	/* What came before the watch isn't told. */
-	i_zero(&mbox->current_time);
+	pgbox_sync_set_outdated(mbox);
 	mbox->to_poll = timeout_add(
 		box->storage->set->mailbox_idle_check_interval * 1000,
 		mailbox_poll_timeout, box);

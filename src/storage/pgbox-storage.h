@@ -60,6 +60,10 @@ struct pgbox_mailbox {
 	/* When the index was last known to be current: a sync in the same turn
 	   of the ioloop asks nothing. */
 	struct timeval current_time;
+	/* A commit has brought the index up to date, and the ioloop hasn't run
+	   since: the sync that ends the command asks nothing either. (Dovecot's
+	   imap moves ioloop_timeval on at the end of each command.) */
+	struct timeout *to_committed;
 
 	/* Somebody waits for changes (IDLE): the node's service tells of them,
 	   and now and then it is to be seen whether it does. NULL: nobody. */

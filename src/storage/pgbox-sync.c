@@ -202,6 +202,26 @@ void pgbox_sync_set_current(struct pgbox_mailbox *mbox)
 	mbox->current_time = ioloop_timeval;
 }
 
+static void sync_committed_over(struct pgbox_mailbox *mbox)
+{
+	timeout_remove(&mbox->to_committed);
+}
+
+void pgbox_sync_set_committed(struct pgbox_mailbox *mbox)
+{
+	pgbox_sync_set_current(mbox);
+	if (mbox->to_committed == NULL && current_ioloop != NULL) {
+		mbox->to_committed = timeout_add_to(io_loop_get_root(), 0,
+						    sync_committed_over, mbox);
+	}
+}
+
+void pgbox_sync_set_outdated(struct pgbox_mailbox *mbox)
+{
+	i_zero(&mbox->current_time);
+	timeout_remove(&mbox->to_committed);
+}
+
 static bool sync_is_current(struct pgbox_mailbox *mbox)
 {
 	return mbox->current_time.tv_sec != 0 &&
@@ -216,6 +236,12 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 	int ret = 0;
 
 	mbox->open_modseq = 0;
+	if (mbox->to_committed != NULL) {
+		/* once: a program without turns, such as doveadm, looks again
+		   the next time */
+		sync_committed_over(mbox);
+		pgbox_sync_set_current(mbox);
+	}
 	if (sync_is_current(mbox)) {
 		(void)mail_index_refresh(mbox->box.index);
 		return 0;

@@ -17,6 +17,10 @@ int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
 
 /* The index was just found, or made, equal to the database. */
 void pgbox_sync_set_current(struct pgbox_mailbox *mbox);
+/* The same by a commit: the sync at the end of the command asks nothing. */
+void pgbox_sync_set_committed(struct pgbox_mailbox *mbox);
+/* There is something that the index doesn't have, or may be. */
+void pgbox_sync_set_outdated(struct pgbox_mailbox *mbox);
 /* Bring the index of an open mailbox up to date. One round trip; none for the
    first time after an open that found it current, and none if a pull or a
    commit of our own brought it up to date in this very turn of the ioloop,
