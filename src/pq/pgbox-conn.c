@@ -86,20 +86,15 @@ static void conns_ioloop_destroyed(struct ioloop *ioloop)
 	}
 }
 
-static void conns_free_unused(struct pgbox_conn *except)
+void pgbox_conns_free_unused(void)
 {
 	struct pgbox_conn *conn, *next;
 
 	for (conn = conns; conn != NULL; conn = next) {
 		next = conn->next;
-		if (conn->refcount == 0 && conn != except)
+		if (conn->refcount == 0)
 			conn_free(conn);
 	}
-}
-
-void pgbox_conns_free_unused(void)
-{
-	conns_free_unused(NULL);
 }
 
 /* parent: whoever refers to it first, NULL: nobody does */
@@ -161,12 +156,15 @@ void pgbox_conn_unref(struct pgbox_conn **_conn)
 
 	*_conn = NULL;
 	i_assert(conn->refcount > 0);
-	if (--conn->refcount > 0)
+	if (conn->refcount > 1) {
+		conn->refcount--;
 		return;
+	}
 	i_assert(conn->state != PGBOX_CONN_BUSY);
 
-	/* one is enough */
-	conns_free_unused(conn);
+	/* one without references is enough */
+	pgbox_conns_free_unused();
+	conn->refcount = 0;
 	if (conn->to_idle == NULL)
 		conn_free(conn);
 	else

@@ -91,7 +91,7 @@ def test_lmtp_keeps_its_connection(lab):
 def test_process_serves_many_users(lab):
     """An imap process that serves one user after the other: with one connection,
     and nothing of the former user's is left."""
-    node = lab.node("many", extra="service imap {\n  service_count = 100\n  process_min_avail = 1\n}\n")
+    node = lab.node("many", extra="service imap {\n  service_count = 100\n  process_limit = 1\n}\n")
     users = [lab.user(node) for _ in range(3)]
     seen, pids = set(), set()
     for number in range(9):

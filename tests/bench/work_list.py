@@ -1,0 +1,42 @@
+"""Many mailboxes."""
+
+from work import Work
+
+COMMAND = 'LIST "" * RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))'
+
+
+class ListStatus(Work):
+    """LIST with STATUS of all, in a session that has asked before."""
+
+    repeat = 3
+
+    def __init__(self, count, target):
+        self.name = "LIST, STATUS of %d" % count
+        self.target = target
+        self._count = count
+        self._sessions = {}
+
+    def setup(self, side):
+        user = side.user()
+        client = side.client(user)
+        for number in range(self._count):
+            client.command("CREATE box%d" % number)
+            if number % 10 == 0:
+                client.append("box%d" % number, [b"Subject: %d\r\n\r\nA mail.\r\n" % number])
+        side.settle()
+        self._sessions[side.name] = client
+        self.once(side)
+
+    def once(self, side):
+        return self._sessions[side.name].command(COMMAND)
+
+    def after(self, side):
+        self._sessions.pop(side.name).close()
+
+
+def works(sizes):
+    """All of this file."""
+    found = [ListStatus(500, 0.8)]
+    if max(sizes) > 10000:
+        found.append(ListStatus(10000, None))
+    return found
