@@ -17,11 +17,12 @@ def table(node, command, *args, user=None, flags=()):
     return json.loads(node.doveadm(*command.split(), *args, user=user, flags=("-f", "json") + tuple(flags)).stdout or "[]")
 
 
-def fails(node, status, text, *args, user=None):
-    """The command ends with this exit status and says this."""
+def fails(node, status, text, *args, user=None, printed=()):
+    """The command ends with this exit status, says this, and prints no more."""
     done = node.doveadm("pgbox", *args, user=user, check=False)
     eq(done.returncode, status, "%r: %r" % (args, done.stderr))
     has(text, done.stderr.decode())
+    eq(done.stdout.split(), list(printed), args)
 
 
 def names(lab, *users):
@@ -195,6 +196,46 @@ def test_undelete_messages(lab):
 
 
 @only("pgbox")
+def test_undelete_uids_that_do_not_come_back(lab):
+    """Whoever names UIDs is told which of them are missing, and gets the others."""
+    node, user, client = prepared(lab, 6)
+    expunge(client, "INBOX", "2:5")
+    age(lab, user, 15)
+    node.doveadm("pgbox", "purge")
+    expunge(client, "INBOX", "1")
+    fails(node, NOT_FOUND, "INBOX: UID 3:9 not brought back", "undelete", "INBOX", "1,3:9", user=user,
+          printed=(b"uid", b"new-uid", b"1", b"7"))
+    fails(node, NOT_FOUND, "INBOX: UID 1 not brought back", "undelete", "INBOX", "1", user=user)
+    fails(node, NOT_FOUND, "box: UID 1:2,4 not brought back", "undelete", "-i", "INBOX", "box", "1:2,4", user=user)
+    eq(table(node, "pgbox undelete", "INBOX", user=user), [], "who names none misses none")
+    # many holes
+    fill(client, "INBOX", 33)
+    expunge(client, "INBOX", ",".join(map(str, range(9, 41, 2))))
+    fails(node, NOT_FOUND, "UID 8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40 not", "undelete", "-i", "box",
+          "INBOX", "8:40", user=user, printed=(b"uid new-uid " + b" ".join(b"%d %d" % (9 + 2 * n, 7 + n) for n in range(16))).split())
+
+
+@only("pgbox")
+def test_undelete_arguments(lab):
+    """What doesn't fit together is refused before anything is done."""
+    node, user, client = prepared(lab, 2)
+    client.ok("DELETE box")
+    expunge(client, "INBOX", "1")
+    for said, args in (("give one of them", ("-m", "-t", "1 hours", "box")),
+                       ("leave the UIDs out", ("-m", "box", "1")),
+                       ("either UIDs or a time", ("-t", "1 hours", "INBOX", "1")),
+                       ("-t <since> [-i <into>] <mailbox>", ())):
+        fails(node, USAGE, said, "undelete", *args, user=user)
+    client.ok("SELECT INBOX")
+    eq(client.ok("UID SEARCH ALL").numbers(), [2], "nothing was done")
+    true(b"box" not in node.doveadm("mailbox", "list", user=user).stdout, "nor that")
+    # what -t takes
+    for since in ("2024-05-06", "06-May-2024", "1714953600", "3 weeks"):
+        fails(node, NOT_FOUND, 'has no mailbox "never"', "undelete", "-t", since, "never", user=user)
+    eq(table(node, "pgbox undelete", "-t", "0", "INBOX", user=user), [{"uid": "1", "new-uid": "3"}])
+
+
+@only("pgbox")
 def test_undelete_a_mailbox(lab):
     node, user, client = prepared(lab)
     client.ok("SELECT box")
@@ -223,6 +264,7 @@ def test_without_a_database(lab):
         eq(done.returncode, TEMPORARY, command)
         eq(done.stderr.count(b"Error"), 1, done.stderr)
         has(b"PostgreSQL is unreachable", done.stderr)
+        eq(done.stdout, b"", "no headings, no zeros")
     done = node.doveadm("pgbox", "status", flags=("-o", "plugin/pgbox_db="), check=False)
     has(b"pgbox_db is missing", done.stderr)
     eq(done.returncode, 78)
