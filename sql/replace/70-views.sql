@@ -145,7 +145,7 @@ COMMENT ON COLUMN pgbox.mail_history.guid IS 'Message GUID; copies and moves kee
 COMMENT ON COLUMN pgbox.mail_history.state IS 'there, expunged, moved, or deleted with its mailbox';
 COMMENT ON COLUMN pgbox.mail_history.saved_at IS 'When it came into the mailbox';
 COMMENT ON COLUMN pgbox.mail_history.gone_at IS 'When it was expunged or moved, or the mailbox deleted';
-COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it: service and client, sql and role, or policy';
+COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it: service and client, "SQL by" and role, or policy and its number';
 COMMENT ON COLUMN pgbox.mail_history.moved_to IS 'Account and mailbox that it was moved to';
 COMMENT ON COLUMN pgbox.mail_history.flags IS 'Flags, or those that it had';
 COMMENT ON COLUMN pgbox.mail_history.bytes IS 'Virtual size; NULL: its content is gone';

@@ -45,7 +45,7 @@ def test_history(store):
     store.admin.sql("SELECT pgbox.folder_delete('%s', 'box')" % name)
     eq(of_account(store, "folder, uid, state, reason, moved_to, message_id", "mail_history", name), [
         ["INBOX", "1", "expunged", "imap, 192.0.2.1", "", "<1@example.org>"],
-        ["INBOX", "2", "moved", "sql postgres", other + ": INBOX", "<1@example.org>"],
+        ["INBOX", "2", "moved", "SQL by postgres", other + ": INBOX", "<1@example.org>"],
         ["INBOX", "3", "there", "", "", "<1@example.org>"],
         ["INBOX", "4", "there", "", "", "<1@example.org>"],
         ["box", "1", "deleted with its mailbox", "", "", "<1@example.org>"]])
