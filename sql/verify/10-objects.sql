@@ -130,6 +130,7 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_dovecot', 'pgbox.body'), ('pgbox_dovecot', 'pgbox.body_chunk'),
                ('pgbox_dovecot', 'pgbox.account_quota'),
                ('pgbox_dovecot', 'pgbox.dovecot_passdb'), ('pgbox_dovecot', 'pgbox.dovecot_userdb'),
+               ('pgbox_dovecot', 'pgbox.dovecot_account'),
                ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
                ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),
                ('pgbox_reader', 'pgbox.expunged'), ('pgbox_reader', 'pgbox.invariant_violations'),
