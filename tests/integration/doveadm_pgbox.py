@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 
+import proc
 from mails import fill
 from push import exists, idler, nodes, quickly
-from tap import eq, has, only, timeout, true
+from tap import Skip, eq, has, only, timeout, true
 
 FORCE = "SET session_replication_role = replica; "
 # what exit statuses mean: sysexits.h, and doveadm.h for those of doveadm's own
@@ -254,6 +257,27 @@ def test_undelete_a_mailbox(lab):
     node.doveadm("pgbox", "undelete", "-m", "-i", "old/box", "box", user=user)
     has(b"old/box", node.doveadm("mailbox", "list", user=user).stdout)
     fails(node, NOT_FOUND, "has no deleted mailbox", "undelete", "-m", "never", user=user)
+
+
+@only("pgbox")
+def test_manual_page(lab):
+    """doveadm help shows it; it has all that the usage has, and man finds nothing wrong with it."""
+    node = lab.node()
+    if not shutil.which("man"):
+        raise Skip("man isn't installed")
+    page = os.path.join(proc.ROOT, "src", "doveadm", "doveadm-pgbox.1")
+    os.makedirs(os.path.join(lab.dir, "man", "man1"), exist_ok=True)
+    shutil.copy(page, os.path.join(lab.dir, "man", "man1"))
+    env = dict(os.environ, MANOPT="-M %s --warnings" % os.path.join(lab.dir, "man"), MANWIDTH="200", MAN_KEEP_FORMATTING="")
+    done = proc.run(["doveadm", "help", "pgbox"], env=env)
+    eq(done.stderr, b"")
+    shown = re.sub(r"\s+", " ", done.stdout.decode())
+    commands = re.findall(r"\n  (\w+) +(.*)", node.doveadm("pgbox", check=False).stderr.decode())
+    eq(sorted(name for name, _ in commands), ["expire", "purge", "status", "undelete", "verify"])
+    for name, usage in commands:
+        part = shown[shown.index("doveadm pgbox " + name + " "):]
+        for option in set(re.findall(r"(?<!\w)-(\w)\b", usage)):
+            has("-" + option, part[:1500], name)
 
 
 @only("pgbox")
