@@ -116,5 +116,13 @@ CREATE OR REPLACE VIEW pgbox.dovecot_userdb AS
 SELECT a.name AS username
   FROM pgbox.account AS a
  WHERE a.enabled;
-COMMENT ON VIEW pgbox.dovecot_userdb IS 'What Dovecot''s userdb sql reads';
+COMMENT ON VIEW pgbox.dovecot_userdb IS 'Who can get mail: for a userdb sql that knows no locked accounts';
 COMMENT ON COLUMN pgbox.dovecot_userdb.username IS 'Dovecot username';
+
+CREATE OR REPLACE VIEW pgbox.dovecot_account AS
+SELECT a.name AS username, a.enabled
+  FROM pgbox.account AS a
+ WHERE a.deleted_at IS NULL;
+COMMENT ON VIEW pgbox.dovecot_account IS 'What Dovecot''s userdb sql reads: locked accounts too, which are for doveadm alone';
+COMMENT ON COLUMN pgbox.dovecot_account.username IS 'Dovecot username';
+COMMENT ON COLUMN pgbox.dovecot_account.enabled IS 'False: locked, no login and no delivery';

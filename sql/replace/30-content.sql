@@ -189,6 +189,8 @@ DECLARE
   v_count bigint;
   v_more boolean := false;
   v_jobs interval;
+  -- what tells of a mailbox whose rows are gone
+  v_removed jsonb := '{}';
 BEGIN
   -- One at a time, see content_drop. Who sets a legal hold waits here too.
   SELECT s.retention, s.job_retention INTO v_retention, v_jobs FROM pgbox.store AS s FOR NO KEY UPDATE;
@@ -273,7 +275,11 @@ BEGIN
      AND (SELECT g.uid FROM pgbox.expunged AS g WHERE g.mailbox_id = c.mailbox_id ORDER BY g.uid LIMIT 1) IS NULL
      FOR UPDATE SKIP LOCKED;
   IF FOUND THEN
-    DELETE FROM pgbox.mailbox AS m WHERE m.mailbox_id = v_mailbox;
+    DELETE FROM pgbox.mailbox AS m
+     WHERE m.mailbox_id = v_mailbox
+    RETURNING jsonb_build_object('deleted_at', m.deleted_at, 'mailbox',
+                                 (SELECT a.name FROM pgbox.account AS a WHERE a.account_id = m.account_id) || ': ' || m.name)
+      INTO v_removed;
     mailboxes := 1;
   END IF;
 
@@ -287,10 +293,11 @@ BEGIN
                        LIMIT p_limit);
   IF tombstones + mailboxes + contents + bodies > 0 THEN
     PERFORM pgbox.job_record('purge', 'all accounts',
-                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'contents', contents, 'bodies', bodies),
+                             jsonb_build_object('tombstones', tombstones, 'mailboxes', mailboxes, 'contents', contents, 'bodies', bodies)
+                             || v_removed,
                              CASE WHEN v_more THEN 'more' ELSE 'done' END);
   END IF;
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too. Records of jobs go after store.job_retention';
+COMMENT ON FUNCTION pgbox.purge(integer) IS 'Remove what is past retention, not under legal hold, and used by nobody, at most p_limit of each kind; call again until it returns zeros. tombstones counts messages of deleted mailboxes too. The record in job names a mailbox that was removed; records go after store.job_retention';

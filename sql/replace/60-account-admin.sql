@@ -67,6 +67,10 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  IF p_retention < '0'::interval THEN
+    RAISE EXCEPTION 'a retention can''t be below 0: %', p_retention
+      USING ERRCODE = '22023', HINT = '0 keeps nothing; NULL: what the store says.';
+  END IF;
   UPDATE pgbox.account AS a SET retention = p_retention WHERE a.account_id = pgbox.account_find(p_name);
   PERFORM pgbox.job_record('account_set_retention', p_name, jsonb_build_object('retention', p_retention::text), 'done');
 END
@@ -123,6 +127,10 @@ AS $$
 DECLARE
   v_account bigint := pgbox.account_find(p_name);
 BEGIN
+  IF LEAST(p_messages, p_bytes) < 0 THEN
+    RAISE EXCEPTION 'a limit can''t be below 0: %', LEAST(p_messages, p_bytes)
+      USING ERRCODE = '22023', HINT = 'NULL is no limit; 0 lets nothing in.';
+  END IF;
   IF p_messages IS NULL AND p_bytes IS NULL THEN
     DELETE FROM pgbox.account_quota AS q WHERE q.account_id = v_account;
   ELSE

@@ -202,8 +202,7 @@ BEGIN
   RETURNING s.flags, s.keywords INTO v_flags, v_keywords;
   INSERT INTO pgbox.expunged (mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords, reason)
   VALUES (OLD.mailbox_id, OLD.uid, v_modseq, OLD.content_id, OLD.guid, OLD.received_at, OLD.saved_at,
-          COALESCE(v_flags, 0), v_keywords,
-          'SQL by ' || session_user || CASE current_setting('role') WHEN 'none' THEN '' ELSE ' as ' || current_setting('role') END);
+          COALESCE(v_flags, 0), v_keywords, pgbox.who());
   RETURN OLD;
 END
 $$;

@@ -39,8 +39,8 @@ CREATE OR REPLACE FUNCTION pgbox.who()
 RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT 'sql ' || session_user $$;
-COMMENT ON FUNCTION pgbox.who() IS 'The reason that tombstones of administrators'' functions give';
+AS $$ SELECT 'SQL by ' || session_user || CASE current_setting('role') WHEN 'none' THEN '' ELSE ' as ' || current_setting('role') END $$;
+COMMENT ON FUNCTION pgbox.who() IS 'The reason that tombstones of administrators give, whether they call functions or DELETE';
 
 CREATE OR REPLACE FUNCTION pgbox.flags_sum(p_flags text)
 RETURNS smallint

@@ -1,5 +1,38 @@
 -- Policies: what is expunged by age, as rows of pgbox.policy.
 
+-- The table's constraints say the same, but not what to do. A pattern that ends
+-- within an escape would end each policy_apply with an error.
+CREATE OR REPLACE FUNCTION pgbox.rule_policy_write()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_pattern text;
+BEGIN
+  FOREACH v_pattern IN ARRAY ARRAY[NEW.account, NEW.mailbox] LOOP
+    IF v_pattern = '' OR right(regexp_replace(v_pattern, '\\.', '', 'g'), 1) = '\' THEN
+      RAISE EXCEPTION '"%" can''t be a name or pattern of a policy', v_pattern
+        USING ERRCODE = '22023', HINT = 'account and mailbox are patterns of LIKE: % stands for anything, \% and \_ for the characters themselves.';
+    END IF;
+  END LOOP;
+  IF NEW.account COLLATE "C" <> lower(NEW.account COLLATE "C") THEN
+    RAISE EXCEPTION 'accounts have no capital letters, so a policy for "%" is for none', NEW.account
+      USING ERRCODE = '22023', HINT = format('Write %L.', lower(NEW.account COLLATE "C"));
+  END IF;
+  IF NEW.older_than < '0'::interval THEN
+    RAISE EXCEPTION 'older_than of a policy can''t be below 0: %', NEW.older_than
+      USING ERRCODE = '22023', HINT = 'It says how old messages become: ''30 days''.';
+  END IF;
+  IF NOT NEW.what IN ('all', 'seen', 'unflagged') THEN
+    RAISE EXCEPTION 'a policy can''t be about "%"', NEW.what
+      USING ERRCODE = '22023', HINT = 'what is all, seen (messages with \Seen) or unflagged (those without \Flagged).';
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_policy_write() IS 'Trigger: a policy that makes no sense is refused with what to write instead';
+
 CREATE OR REPLACE VIEW pgbox.policy_target AS
 SELECT p.policy_id, p.account AS account_pattern, p.older_than, p.by_received, p.what,
        a.name AS account, m.name AS folder, m.mailbox_id

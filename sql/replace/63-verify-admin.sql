@@ -1,5 +1,8 @@
 -- Is what is stored what was sent, and what to do after a restore.
 
+-- it has one more argument now
+DROP FUNCTION IF EXISTS pgbox.after_restore(bigint, bigint);
+
 -- One body at a time is in memory as a whole.
 CREATE OR REPLACE FUNCTION pgbox.body_problem(p_body bigint)
 RETURNS text
@@ -92,8 +95,10 @@ $$;
 COMMENT ON FUNCTION pgbox.content_verify(bigint, integer, numeric, text) IS 'Compare bodies with their digests and sizes: of p_limit bodies after a body_id, of all or of one account''s messages, so many percent, chosen at random. Go on with next_after until that is NULL. wrong: body_id and what is wrong';
 
 -- One transaction: nobody is served by a store that has jumped by half. Triggers
--- are off meanwhile: one signal tells everybody to look.
-CREATE OR REPLACE FUNCTION pgbox.after_restore(p_uids bigint DEFAULT 1000000, p_changes bigint DEFAULT 1073741824)
+-- are off meanwhile: one signal tells everybody to look. Whose session it is
+-- pg_stat_activity tells everybody.
+CREATE OR REPLACE FUNCTION pgbox.after_restore(
+  p_uids bigint DEFAULT 1000000, p_changes bigint DEFAULT 1073741824, p_force boolean DEFAULT false)
 RETURNS TABLE (mailboxes bigint, messages bigint, new_uidvalidity bigint, epoch integer)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -101,9 +106,19 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_full bigint[];
+  v_sessions bigint;
 BEGIN
   IF p_uids < 1 OR p_changes < 1 THEN
     RAISE EXCEPTION 'the margins must be above 0' USING ERRCODE = '22023';
+  END IF;
+  SELECT count(*) INTO v_sessions
+    FROM pg_stat_activity AS a
+   WHERE a.datname = current_database() AND a.usename = 'pgbox_dovecot' AND a.pid <> pg_backend_pid();
+  IF v_sessions > 0 AND NOT p_force THEN
+    RAISE EXCEPTION 'Dovecot is connected: role pgbox_dovecot has % sessions in this database', v_sessions
+      USING ERRCODE = '55006',
+            HINT = 'This is for the time between a restore and the start of Dovecot: stop all nodes, and poolers. On a store that wasn''t '
+                   'restored it makes all clients compare all their messages; p_force => true does it nevertheless.';
   END IF;
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
   LOCK TABLE pgbox.account, pgbox.mailbox_counter IN EXCLUSIVE MODE;
@@ -151,4 +166,4 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.after_restore(bigint, bigint) IS 'After a restore or a failover that lost commits, before Dovecot is let in: UIDs jump by p_uids and modseqs by p_changes changes, in all mailboxes, so that none is given out twice; where there is no room UIDVALIDITY changes. Nodes drop their caches';
+COMMENT ON FUNCTION pgbox.after_restore(bigint, bigint, boolean) IS 'After a restore or a failover that lost commits, before Dovecot is let in: UIDs jump by p_uids and modseqs by p_changes changes, in all mailboxes, so that none is given out twice; where there is no room UIDVALIDITY changes. Nodes drop their caches. Refused while Dovecot is connected, unless p_force';

@@ -48,6 +48,12 @@ CREATE OR REPLACE TRIGGER message_rule_deleted
   EXECUTE FUNCTION pgbox.rule_message_deleted();
 COMMENT ON TRIGGER message_rule_deleted ON pgbox.message IS 'Plain DELETE of messages keeps the rules';
 
+CREATE OR REPLACE TRIGGER policy_rule_write
+  BEFORE INSERT OR UPDATE ON pgbox.policy
+  FOR EACH ROW
+  EXECUTE FUNCTION pgbox.rule_policy_write();
+COMMENT ON TRIGGER policy_rule_write ON pgbox.policy IS 'Policies make sense';
+
 CREATE OR REPLACE TRIGGER mailbox_rule_update
   BEFORE UPDATE ON pgbox.mailbox
   FOR EACH ROW

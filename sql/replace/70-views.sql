@@ -136,7 +136,7 @@ SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h
           FROM pgbox.expunged AS e
          WHERE e.mailbox_id = m.mailbox_id) AS h
   LEFT JOIN pgbox.content AS c ON c.content_id = h.content_id;
-COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id';
+COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id. Of a deleted mailbox nothing is here once purge has removed it: job tells when';
 COMMENT ON COLUMN pgbox.mail_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.mail_history.folder IS 'Mailbox, by its name now';
 COMMENT ON COLUMN pgbox.mail_history.folder_deleted_at IS 'When the mailbox was deleted';
@@ -145,7 +145,7 @@ COMMENT ON COLUMN pgbox.mail_history.guid IS 'Message GUID; copies and moves kee
 COMMENT ON COLUMN pgbox.mail_history.state IS 'there, expunged, moved, or deleted with its mailbox';
 COMMENT ON COLUMN pgbox.mail_history.saved_at IS 'When it came into the mailbox';
 COMMENT ON COLUMN pgbox.mail_history.gone_at IS 'When it was expunged or moved, or the mailbox deleted';
-COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it: service and client, sql and role, or policy';
+COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it: service and client, "SQL by" and role, or policy and its number';
 COMMENT ON COLUMN pgbox.mail_history.moved_to IS 'Account and mailbox that it was moved to';
 COMMENT ON COLUMN pgbox.mail_history.flags IS 'Flags, or those that it had';
 COMMENT ON COLUMN pgbox.mail_history.bytes IS 'Virtual size; NULL: its content is gone';
@@ -172,7 +172,8 @@ COMMENT ON COLUMN pgbox.storage_overview.disk_bytes IS 'What body, body_chunk an
 COMMENT ON COLUMN pgbox.storage_overview.shared_ratio IS 'message_bytes / stored_bytes: how often a stored byte is used';
 COMMENT ON COLUMN pgbox.storage_overview.compression_ratio IS 'stored_bytes / disk_bytes';
 
--- mailbox by mailbox, so that one account doesn't take a look at all tombstones
+-- Mailbox by mailbox, so that one account doesn't take a look at all tombstones.
+-- What is in a deleted mailbox goes with it.
 CREATE OR REPLACE VIEW pgbox.garbage_overview AS
 SELECT a.name AS account, e.tombstones, e.oldest, e.purgeable, e.in_retention, e.held, e.prunable,
        (SELECT count(*) FROM pgbox.mailbox AS d WHERE d.account_id = a.account_id AND d.deleted_at IS NOT NULL) AS deleted_mailboxes
@@ -180,26 +181,30 @@ SELECT a.name AS account, e.tombstones, e.oldest, e.purgeable, e.in_retention, e
  CROSS JOIN pgbox.store AS s
  CROSS JOIN LATERAL (
         SELECT COALESCE(sum(o.tombstones), 0)::bigint AS tombstones, min(o.oldest) AS oldest,
-               COALESCE(sum(o.past) FILTER (WHERE NOT h.held), 0)::bigint AS purgeable,
-               COALESCE(sum(o.contents - o.past) FILTER (WHERE NOT h.held), 0)::bigint AS in_retention,
-               COALESCE(sum(o.contents) FILTER (WHERE h.held), 0)::bigint AS held,
-               COALESCE(sum(o.tombstones - o.contents), 0)::bigint AS prunable
+               COALESCE(sum(CASE WHEN h.past THEN o.tombstones + g.messages ELSE o.past END) FILTER (WHERE NOT h.held), 0)::bigint AS purgeable,
+               COALESCE(sum(o.contents - o.past + g.messages) FILTER (WHERE NOT h.held AND NOT h.past), 0)::bigint AS in_retention,
+               COALESCE(sum(o.contents + g.messages) FILTER (WHERE h.held), 0)::bigint AS held,
+               COALESCE(sum(o.tombstones - o.contents) FILTER (WHERE m.deleted_at IS NULL), 0)::bigint AS prunable
           FROM pgbox.mailbox AS m
-         CROSS JOIN LATERAL (SELECT m.legal_hold OR a.legal_hold AS held) AS h
+         CROSS JOIN LATERAL (SELECT m.legal_hold OR a.legal_hold AS held,
+                                    COALESCE(m.deleted_at < pg_catalog.now() - COALESCE(a.retention, s.retention), false) AS past) AS h
          CROSS JOIN LATERAL (
                 SELECT count(*) AS tombstones, min(t.expunged_at) AS oldest, count(t.content_id) AS contents,
                        count(t.content_id) FILTER (WHERE t.expunged_at < pg_catalog.now() - COALESCE(a.retention, s.retention)) AS past
                   FROM pgbox.expunged AS t
                  WHERE t.mailbox_id = m.mailbox_id) AS o
+         CROSS JOIN LATERAL (
+                SELECT count(*) AS messages FROM pgbox.message AS t
+                 WHERE t.mailbox_id = m.mailbox_id AND m.deleted_at IS NOT NULL) AS g
          WHERE m.account_id = a.account_id) AS e;
 COMMENT ON VIEW pgbox.garbage_overview IS 'Tombstones and deleted mailboxes by account: what purge would take now, what is kept and why, how old they are';
 COMMENT ON COLUMN pgbox.garbage_overview.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.garbage_overview.tombstones IS 'All of them';
 COMMENT ON COLUMN pgbox.garbage_overview.oldest IS 'When the oldest was expunged';
-COMMENT ON COLUMN pgbox.garbage_overview.purgeable IS 'Those whose content purge takes with its next calls';
-COMMENT ON COLUMN pgbox.garbage_overview.in_retention IS 'Those whose content stays for retention';
-COMMENT ON COLUMN pgbox.garbage_overview.held IS 'Those whose content stays for a legal hold';
-COMMENT ON COLUMN pgbox.garbage_overview.prunable IS 'Those without content: tombstone_prune may take them';
+COMMENT ON COLUMN pgbox.garbage_overview.purgeable IS 'What purge takes with its next calls: contents of tombstones, and all that is in mailboxes deleted too long ago';
+COMMENT ON COLUMN pgbox.garbage_overview.in_retention IS 'Tombstones and messages of deleted mailboxes whose content stays for retention';
+COMMENT ON COLUMN pgbox.garbage_overview.held IS 'The same for a legal hold';
+COMMENT ON COLUMN pgbox.garbage_overview.prunable IS 'Tombstones without content that tombstone_prune may take; those of deleted mailboxes go with them';
 COMMENT ON COLUMN pgbox.garbage_overview.deleted_mailboxes IS 'Mailboxes that are deleted and not purged';
 
 CREATE OR REPLACE VIEW pgbox.table_health AS

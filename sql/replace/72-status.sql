@@ -1,5 +1,57 @@
 -- What doveadm shows: the store, or an account, in one row. As cheap as can be:
--- counters are added up, no message is looked at.
+-- counters are added up, no message is looked at but those that purge would take.
+
+-- What purge counts as tombstones. Counters of a deleted mailbox may be wrong by
+-- then, so its rows are counted. Settings and row comparisons are for the plan, as
+-- in tombstone_empty: what stays isn't looked at.
+CREATE OR REPLACE FUNCTION pgbox.purgeable(OUT messages bigint, OUT mailboxes bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_sort = off
+SET enable_incremental_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+  WITH past AS MATERIALIZED (
+    SELECT m.mailbox_id
+      FROM pgbox.store AS s
+      JOIN pgbox.mailbox AS m ON m.deleted_at < now() - LEAST(s.retention, (SELECT min(r.retention) FROM pgbox.account AS r))
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     WHERE m.deleted_at < now() - COALESCE(a.retention, s.retention) AND NOT m.legal_hold AND NOT a.legal_hold),
+  of_store AS (
+    SELECT count(*) AS tombstones
+      FROM (SELECT e.mailbox_id, e.expunged_at
+              FROM pgbox.expunged AS e
+             WHERE e.expunged_at < (SELECT now() - s.retention FROM pgbox.store AS s) AND e.content_id IS NOT NULL
+             ORDER BY e.expunged_at
+            OFFSET 0) AS o
+      JOIN pgbox.mailbox AS m ON m.mailbox_id = o.mailbox_id
+      JOIN pgbox.account AS a ON a.account_id = m.account_id
+     CROSS JOIN pgbox.store AS s
+     WHERE o.expunged_at < now() - COALESCE(a.retention, s.retention) AND NOT m.legal_hold AND NOT a.legal_hold
+       AND (m.deleted_at IS NULL OR m.deleted_at >= now() - COALESCE(a.retention, s.retention))),
+  of_accounts AS (
+    SELECT COALESCE(sum(o.tombstones), 0)::bigint AS tombstones
+      FROM pgbox.store AS s
+      JOIN pgbox.account AS a ON a.retention < s.retention
+      JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
+     CROSS JOIN LATERAL (SELECT count(*) AS tombstones
+                           FROM pgbox.expunged AS e
+                          WHERE (e.mailbox_id, e.expunged_at) >= (m.mailbox_id, now() - s.retention)
+                            AND (e.mailbox_id, e.expunged_at) < (m.mailbox_id, now() - a.retention)
+                            AND e.content_id IS NOT NULL) AS o
+     WHERE NOT m.legal_hold AND NOT a.legal_hold AND (m.deleted_at IS NULL OR m.deleted_at >= now() - a.retention)),
+  in_mailboxes AS (
+    SELECT COALESCE(sum(g.messages + e.tombstones), 0)::bigint AS messages
+      FROM past AS p
+     CROSS JOIN LATERAL (SELECT count(*) AS messages FROM pgbox.message AS o WHERE o.mailbox_id = p.mailbox_id) AS g
+     CROSS JOIN LATERAL (SELECT count(*) AS tombstones FROM pgbox.expunged AS o WHERE o.mailbox_id = p.mailbox_id) AS e)
+  SELECT s.tombstones + a.tombstones + i.messages, (SELECT count(*) FROM past)
+    FROM of_store AS s
+   CROSS JOIN of_accounts AS a
+   CROSS JOIN in_mailboxes AS i
+$$;
+COMMENT ON FUNCTION pgbox.purgeable() IS 'What purge would take now, in all its calls: contents of tombstones, mailboxes that were deleted too long ago, and all that is in them';
 
 CREATE OR REPLACE FUNCTION pgbox.store_status()
 RETURNS TABLE (
@@ -14,18 +66,7 @@ AS $$
          n.mailboxes, n.messages, n.bytes,
          (SELECT sum(pg_total_relation_size(r.oid))::bigint FROM pg_class AS r
            WHERE r.relnamespace = 'pgbox'::regnamespace AND r.relkind = 'r'),
-         (SELECT count(*)
-            FROM pgbox.expunged AS e
-            JOIN pgbox.mailbox AS m ON m.mailbox_id = e.mailbox_id
-            JOIN pgbox.account AS a ON a.account_id = m.account_id
-           WHERE e.content_id IS NOT NULL AND e.expunged_at < now() - COALESCE(a.retention, s.retention)
-             -- what the index needs
-             AND e.expunged_at < now() - LEAST(s.retention, (SELECT min(r.retention) FROM pgbox.account AS r))
-             AND NOT m.legal_hold AND NOT a.legal_hold),
-         (SELECT count(*)
-            FROM pgbox.mailbox AS m
-            JOIN pgbox.account AS a ON a.account_id = m.account_id
-           WHERE m.deleted_at < now() - COALESCE(a.retention, s.retention) AND NOT m.legal_hold AND NOT a.legal_hold),
+         u.messages, u.mailboxes,
          (SELECT count(*) FROM pgbox.policy AS p WHERE p.enabled),
          (SELECT format('%s by %s at %s: %s', j.what, j.done_by, date_trunc('second', j.ended_at), j.outcome)
             FROM pgbox.job AS j ORDER BY j.ended_at DESC LIMIT 1)
@@ -35,6 +76,7 @@ AS $$
                  FROM pgbox.mailbox AS m
                  JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
                 WHERE m.deleted_at IS NULL) AS n
+   CROSS JOIN pgbox.purgeable() AS u
 $$;
 COMMENT ON FUNCTION pgbox.store_status() IS 'The store in one row: versions, sizes, what purge would take now, the latest entry of job';
 

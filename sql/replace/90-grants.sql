@@ -62,7 +62,7 @@ GRANT SELECT (account_id, name, enabled, list_modseq) ON pgbox.account TO pgbox_
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.subscription,
                 pgbox.mailbox_attribute, pgbox.message, pgbox.message_state, pgbox.content,
                 pgbox.body, pgbox.body_chunk, pgbox.account_quota,
-                pgbox.dovecot_passdb, pgbox.dovecot_userdb
+                pgbox.dovecot_passdb, pgbox.dovecot_userdb, pgbox.dovecot_account
   TO pgbox_dovecot;
 GRANT SELECT (account_id, name, enabled, list_modseq, created_at) ON pgbox.account TO pgbox_reader;
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.message,
@@ -84,7 +84,8 @@ GRANT SELECT (account_id, name, enabled, last_uidvalidity, list_modseq, created_
   ON pgbox.account TO pgbox_admin;
 GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgbox.subscription,
                 pgbox.mailbox_attribute, pgbox.message, pgbox.message_state, pgbox.expunged, pgbox.content,
-                pgbox.body, pgbox.body_chunk, pgbox.dovecot_userdb, pgbox.invariant_violations
+                pgbox.body, pgbox.body_chunk, pgbox.dovecot_userdb, pgbox.dovecot_account,
+                pgbox.invariant_violations
   TO pgbox_admin;
 GRANT UPDATE (flags, keywords) ON pgbox.message_state TO pgbox_admin;
 GRANT INSERT (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order), DELETE ON pgbox.message TO pgbox_admin;

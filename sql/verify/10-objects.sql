@@ -1,6 +1,6 @@
 -- Is everything there, ours, valid and guarded as the files say?
 -- :functions is the hash of replace/, :expected the list of its and
--- migrate/'s objects.
+-- migrate/'s objects, :indexes how indexes are made.
 WITH admin (names) AS (
   -- functions of administrators alone
   VALUES (ARRAY['account_create', 'account_set_password', 'account_lock', 'account_repair', 'mailbox_lock',
@@ -14,6 +14,9 @@ SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL
 SELECT e.kind || ' ' || e.name || ' is missing'
+       || CASE e.kind WHEN 'index' THEN ': ' || (SELECT x.sql FROM (VALUES :indexes) AS x (name, sql) WHERE x.name = e.name)
+                      -- upgrade makes the rest
+                      WHEN 'table' THEN ': restore it from a backup' ELSE '' END
   FROM (VALUES :expected) AS e (kind, name)
  WHERE CASE e.kind
        WHEN 'function' THEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_proc AS p
@@ -130,6 +133,7 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_dovecot', 'pgbox.body'), ('pgbox_dovecot', 'pgbox.body_chunk'),
                ('pgbox_dovecot', 'pgbox.account_quota'),
                ('pgbox_dovecot', 'pgbox.dovecot_passdb'), ('pgbox_dovecot', 'pgbox.dovecot_userdb'),
+               ('pgbox_dovecot', 'pgbox.dovecot_account'),
                ('pgbox_reader', 'pgbox.mailbox'), ('pgbox_reader', 'pgbox.mailbox_counter'),
                ('pgbox_reader', 'pgbox.message'), ('pgbox_reader', 'pgbox.message_state'),
                ('pgbox_reader', 'pgbox.expunged'), ('pgbox_reader', 'pgbox.invariant_violations'),

@@ -34,15 +34,19 @@ static unsigned int job_get_step(uint64_t done, uint64_t limit)
 	return I_MIN(limit - done, JOB_STEP);
 }
 
-static bool
+static bool purged_anything(const struct pgbox_purged *purged)
+{
+	return purged->tombstones + purged->mailboxes + purged->contents +
+		purged->bodies > 0;
+}
+
+static void
 purge_add(struct pgbox_purged *all, const struct pgbox_purged *step)
 {
 	all->tombstones += step->tombstones;
 	all->mailboxes += step->mailboxes;
 	all->contents += step->contents;
 	all->bodies += step->bodies;
-	return step->tombstones + step->mailboxes + step->contents +
-		step->bodies > 0;
 }
 
 static int purge_run(struct pgbox_conn *conn, uint64_t limit,
@@ -55,8 +59,9 @@ static int purge_run(struct pgbox_conn *conn, uint64_t limit,
 		if (pgbox_purge(conn, job_get_step(all_r->tombstones, limit),
 				&step, error_r) < 0)
 			return -1;
-		if (!purge_add(all_r, &step))
+		if (!purged_anything(&step))
 			return 0;
+		purge_add(all_r, &step);
 		if (doveadm_verbose) {
 			i_info("pgbox: %"PRIu64" messages, %"PRIu64
 			       " mailboxes, %"PRIu64" bodies are purged",
@@ -67,29 +72,37 @@ static int purge_run(struct pgbox_conn *conn, uint64_t limit,
 	return 0;
 }
 
+static void purge_print(const struct pgbox_purged *all)
+{
+	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
+	doveadm_print_header_simple("messages");
+	doveadm_print_header_simple("mailboxes");
+	doveadm_print_header_simple("contents");
+	doveadm_print_header_simple("bodies");
+	doveadm_print_num(all->tombstones);
+	doveadm_print_num(all->mailboxes);
+	doveadm_print_num(all->contents);
+	doveadm_print_num(all->bodies);
+	doveadm_print_flush();
+}
+
 static void purge_cmd(struct doveadm_cmd_context *cctx)
 {
 	struct pgbox_conn *conn;
 	struct pgbox_purged all;
 	struct pgbox_error error;
 	uint64_t limit;
+	int ret;
 
 	if (!job_get_limit(cctx, &limit) ||
 	    (conn = pgbox_doveadm_get_store_conn()) == NULL)
 		return;
-	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
-	doveadm_print_header_simple("messages");
-	doveadm_print_header_simple("mailboxes");
-	doveadm_print_header_simple("contents");
-	doveadm_print_header_simple("bodies");
-	if (purge_run(conn, limit, &all, &error) < 0)
+	ret = purge_run(conn, limit, &all, &error);
+	if (ret < 0)
 		pgbox_doveadm_failed(NULL, &error);
 	/* what was done before an error is done */
-	doveadm_print_num(all.tombstones);
-	doveadm_print_num(all.mailboxes);
-	doveadm_print_num(all.contents);
-	doveadm_print_num(all.bodies);
-	doveadm_print_flush();
+	if (ret == 0 || purged_anything(&all))
+		purge_print(&all);
 	pgbox_conn_unref(&conn);
 }
 
@@ -115,24 +128,32 @@ static int expire_run(struct pgbox_conn *conn, uint64_t limit,
 	return 0;
 }
 
+static void expire_print(const struct pgbox_policy_applied *all)
+{
+	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
+	doveadm_print_header_simple("messages");
+	doveadm_print_header_simple("busy");
+	doveadm_print_num(all->expunged);
+	doveadm_print_num(all->busy);
+	doveadm_print_flush();
+}
+
 static void expire_cmd(struct doveadm_cmd_context *cctx)
 {
 	struct pgbox_conn *conn;
 	struct pgbox_policy_applied all;
 	struct pgbox_error error;
 	uint64_t limit;
+	int ret;
 
 	if (!job_get_limit(cctx, &limit) ||
 	    (conn = pgbox_doveadm_get_store_conn()) == NULL)
 		return;
-	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
-	doveadm_print_header_simple("messages");
-	doveadm_print_header_simple("busy");
-	if (expire_run(conn, limit, &all, &error) < 0)
+	ret = expire_run(conn, limit, &all, &error);
+	if (ret < 0)
 		pgbox_doveadm_failed(NULL, &error);
-	doveadm_print_num(all.expunged);
-	doveadm_print_num(all.busy);
-	doveadm_print_flush();
+	if (ret == 0 || all.expunged > 0)
+		expire_print(&all);
 	pgbox_conn_unref(&conn);
 }
 

@@ -79,9 +79,10 @@ static void status_store(void)
 		return;
 	doveadm_print_init(DOVEADM_PRINT_TYPE_PAGER);
 	status_print_headers(store_fields, N_ELEMENTS(store_fields));
-	if (pgbox_store_status(conn, status_print, NULL,
-			       &error) < 0)
+	if (pgbox_store_status(conn, status_print, NULL, &error) < 0) {
 		pgbox_doveadm_failed(NULL, &error);
+		pgbox_doveadm_print_nothing(NULL);
+	}
 	doveadm_print_flush();
 	pgbox_conn_unref(&conn);
 }

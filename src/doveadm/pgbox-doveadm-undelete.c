@@ -2,7 +2,9 @@
 
 #include "lib.h"
 #include "array.h"
+#include "str.h"
 #include "imap-seqset.h"
+#include "imap-util.h"
 #include "mail-user.h"
 #include "mail-namespace.h"
 #include "mailbox-list-private.h"
@@ -24,8 +26,17 @@ struct undelete_cmd_context {
 	bool mailbox;
 	/* NULL: not given */
 	const char *into;
+	/* with -t */
 	time_t since;
+	bool since_given;
 	ARRAY_TYPE(seq_range) uids;
+	bool printed;
+};
+
+struct undelete_rows {
+	struct undelete_cmd_context *ctx;
+	/* UIDs that were given and haven't come back yet */
+	ARRAY_TYPE(seq_range) missing;
 };
 
 /* Returns the name in the database and its account (on the data stack), NULL if
@@ -73,27 +84,54 @@ static int undelete_get_folders(struct undelete_cmd_context *ctx,
 	return 0;
 }
 
-static void undelete_print(uint32_t uid, uint32_t new_uid,
-			   void *context ATTR_UNUSED)
+static void undelete_row(uint32_t uid, uint32_t new_uid, void *context)
 {
+	struct undelete_rows *rows = context;
+
+	rows->ctx->printed = TRUE;
 	doveadm_print_num(uid);
 	doveadm_print_num(new_uid);
+	seq_range_array_remove(&rows->missing, uid);
 }
 
-static int undelete_messages(struct pgbox_conn *conn,
+/* Who names UIDs wants all of them. */
+static void undelete_tell_missing(struct undelete_rows *rows)
+{
+	string_t *uids;
+
+	if (array_count(&rows->missing) == 0)
+		return;
+	uids = t_str_new(128);
+	imap_write_seq_range(uids, &rows->missing);
+	i_warning("pgbox undelete: %s: UID %s not brought back: never "
+		  "expunged, purged already, or the same message is there",
+		  rows->ctx->ctx.args[0], str_c(uids));
+	doveadm_mail_failed_error(&rows->ctx->ctx, MAIL_ERROR_NOTFOUND);
+}
+
+static int undelete_messages(struct undelete_cmd_context *ctx,
+			     struct pgbox_conn *conn,
 			     const struct pgbox_undelete *undelete,
 			     struct pgbox_error *error_r)
 {
+	struct undelete_rows rows = { .ctx = ctx };
 	unsigned int count = 0;
 	int ret;
 
+	/* it grows within a step, which has a frame of the data stack */
+	i_array_init(&rows.missing, 8);
+	if (undelete->uids != NULL)
+		array_append_array(&rows.missing, undelete->uids);
 	while ((ret = pgbox_message_undelete(conn, undelete, UNDELETE_STEP,
-					     undelete_print, NULL,
+					     undelete_row, &rows,
 					     error_r)) > 0) {
 		count += ret;
 		if (doveadm_verbose)
 			i_info("pgbox: %u messages are back", count);
 	}
+	if (ret == 0)
+		undelete_tell_missing(&rows);
+	array_free(&rows.missing);
 	return ret;
 }
 
@@ -109,7 +147,7 @@ static int undelete_with(struct undelete_cmd_context *ctx,
 					    undelete->folder, undelete->into,
 					    &error);
 	} else {
-		ret = undelete_messages(conn, undelete, &error);
+		ret = undelete_messages(ctx, conn, undelete, &error);
 	}
 	if (ret < 0)
 		pgbox_doveadm_failed(&ctx->ctx, &error);
@@ -161,10 +199,30 @@ static bool undelete_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
 				       "time: give a date (2024-05-06) or an "
 				       "age (2 days)", optarg);
 		}
+		ctx->since_given = TRUE;
 		return TRUE;
 	default:
 		return FALSE;
 	}
+}
+
+/* doveadm goes on with a command whose arguments were refused: end it. */
+static void undelete_check_args(const struct undelete_cmd_context *ctx,
+				bool uids_given)
+{
+	const char *error = NULL;
+
+	if (ctx->mailbox && ctx->since_given) {
+		error = "-m brings back a mailbox with all that is in it, "
+			"-t is for messages: give one of them";
+	} else if (ctx->mailbox && uids_given) {
+		error = "-m brings back a mailbox with all that is in it: "
+			"leave the UIDs out";
+	} else if (ctx->since_given && uids_given) {
+		error = "give either UIDs or a time with -t";
+	}
+	if (error != NULL)
+		i_fatal_status(EX_USAGE, "pgbox undelete: %s", error);
 }
 
 static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
@@ -173,9 +231,9 @@ static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
 	struct undelete_cmd_context *ctx =
 		container_of(_ctx, struct undelete_cmd_context, ctx);
 
-	if (args[0] == NULL ||
-	    (args[1] != NULL && (ctx->mailbox || ctx->since != 0)))
+	if (args[0] == NULL)
 		doveadm_mail_help_name("pgbox undelete");
+	undelete_check_args(ctx, args[1] != NULL);
 	if (args[1] != NULL) {
 		p_array_init(&ctx->uids, _ctx->pool, 8);
 		if (imap_seq_set_nostar_parse(args[1], &ctx->uids) < 0) {
@@ -189,6 +247,15 @@ static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
 	}
 }
 
+static void undelete_deinit(struct doveadm_mail_cmd_context *_ctx)
+{
+	struct undelete_cmd_context *ctx =
+		container_of(_ctx, struct undelete_cmd_context, ctx);
+
+	if (!ctx->printed)
+		pgbox_doveadm_print_nothing(_ctx);
+}
+
 static struct doveadm_mail_cmd_context *undelete_alloc(void)
 {
 	struct undelete_cmd_context *ctx;
@@ -197,6 +264,7 @@ static struct doveadm_mail_cmd_context *undelete_alloc(void)
 	ctx->ctx.getopt_args = "mi:t:";
 	ctx->ctx.v.parse_arg = undelete_parse_arg;
 	ctx->ctx.v.init = undelete_init;
+	ctx->ctx.v.deinit = undelete_deinit;
 	ctx->ctx.v.run = undelete_run;
 	doveadm_print_init(DOVEADM_PRINT_TYPE_TABLE);
 	return &ctx->ctx;
@@ -206,7 +274,8 @@ struct doveadm_cmd_ver2 pgbox_doveadm_undelete_cmd = {
 	.name = "pgbox undelete",
 	.mail_cmd = undelete_alloc,
 	.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX
-		"[-i <into>] [-t <since>] <mailbox> [<uids>] | "
+		"[-i <into>] <mailbox> [<uids>] | "
+		"-t <since> [-i <into>] <mailbox> | "
 		"-m [-i <new name>] <mailbox>",
 DOVEADM_CMD_PARAMS_START
 DOVEADM_CMD_MAIL_COMMON

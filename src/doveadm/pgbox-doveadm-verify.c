@@ -123,6 +123,8 @@ static void verify_store(struct doveadm_cmd_context *cctx)
 		pgbox_doveadm_failed(NULL, &error);
 	else if (ret == 0)
 		doveadm_exit_code = DOVEADM_EX_NOTPOSSIBLE;
+	if (verify.problems == 0)
+		pgbox_doveadm_print_nothing(NULL);
 	doveadm_print_flush();
 	pgbox_conn_unref(&verify.conn);
 }
@@ -195,7 +197,7 @@ struct doveadm_cmd_ver2 pgbox_doveadm_verify_cmd = {
 	.name = "pgbox verify",
 	.cmd = verify_cmd,
 	.mail_cmd = verify_alloc,
-	.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX" [-p <percent>]",
+	.usage = DOVEADM_CMD_MAIL_USAGE_PREFIX"[-p <percent>]",
 DOVEADM_CMD_PARAMS_START
 DOVEADM_CMD_MAIL_COMMON
 DOVEADM_CMD_PARAM('p', "percent", CMD_PARAM_STR, 0)

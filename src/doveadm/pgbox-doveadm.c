@@ -1,6 +1,7 @@
 /* Copyright (c) 2026 pgbox authors, see the included COPYING file */
 
 #include "lib.h"
+#include "doveadm-print.h"
 #include "pgbox-conn.h"
 #include "pgbox-error.h"
 #include "pgbox-db-settings.h"
@@ -119,4 +120,11 @@ void pgbox_doveadm_failed(struct doveadm_mail_cmd_context *ctx,
 		doveadm_mail_failed_error(ctx, kind);
 	else
 		doveadm_exit_code = error_get_exit_code(kind);
+}
+
+void pgbox_doveadm_print_nothing(const struct doveadm_mail_cmd_context *ctx)
+{
+	/* doveadm prints headings at the end where there was no row */
+	if (doveadm_exit_code != 0 || (ctx != NULL && ctx->exit_code != 0))
+		doveadm_print_hide_titles = TRUE;
 }

@@ -32,5 +32,8 @@ pgbox_doveadm_get_user_conn(struct doveadm_mail_cmd_context *ctx,
    or (ctx NULL) of one on the store. */
 void pgbox_doveadm_failed(struct doveadm_mail_cmd_context *ctx,
 			  const struct pgbox_error *error);
+/* Before the end of a command that has printed no row: if it failed, it prints
+   no headings either. */
+void pgbox_doveadm_print_nothing(const struct doveadm_mail_cmd_context *ctx);
 
 #endif

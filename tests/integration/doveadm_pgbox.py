@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 
+import proc
 from mails import fill
 from push import exists, idler, nodes, quickly
-from tap import eq, has, only, timeout, true
+from tap import Skip, eq, has, only, timeout, true
 
 FORCE = "SET session_replication_role = replica; "
 # what exit statuses mean: sysexits.h, and doveadm.h for those of doveadm's own
@@ -17,11 +20,12 @@ def table(node, command, *args, user=None, flags=()):
     return json.loads(node.doveadm(*command.split(), *args, user=user, flags=("-f", "json") + tuple(flags)).stdout or "[]")
 
 
-def fails(node, status, text, *args, user=None):
-    """The command ends with this exit status and says this."""
+def fails(node, status, text, *args, user=None, printed=()):
+    """The command ends with this exit status, says this, and prints no more."""
     done = node.doveadm("pgbox", *args, user=user, check=False)
     eq(done.returncode, status, "%r: %r" % (args, done.stderr))
     has(text, done.stderr.decode())
+    eq(done.stdout.split(), list(printed), args)
 
 
 def names(lab, *users):
@@ -85,7 +89,9 @@ def test_status_of_the_store(lab):
     age(lab, user, 15)
     after = table(node, "pgbox status")[0]
     gained = {key: int(after[key]) - int(before[key]) for key in ("mailboxes", "messages", "purgeable-messages", "purgeable-mailboxes")}
-    eq(gained, {"mailboxes": -1, "messages": -4, "purgeable-messages": 1, "purgeable-mailboxes": 1})
+    eq(gained, {"mailboxes": -1, "messages": -4, "purgeable-messages": 4, "purgeable-mailboxes": 1})
+    done = table(node, "pgbox purge")[0]
+    eq((done["messages"], done["mailboxes"]), (after["purgeable-messages"], after["purgeable-mailboxes"]))
     eq(after["schema"], lab.cluster.psql("SELECT max(version) FROM pgbox.schema_version")[0][0])
     text = node.doveadm("pgbox", "status").stdout.decode()
     has("Schema version: ", text)
@@ -195,6 +201,46 @@ def test_undelete_messages(lab):
 
 
 @only("pgbox")
+def test_undelete_uids_that_do_not_come_back(lab):
+    """Whoever names UIDs is told which of them are missing, and gets the others."""
+    node, user, client = prepared(lab, 6)
+    expunge(client, "INBOX", "2:5")
+    age(lab, user, 15)
+    node.doveadm("pgbox", "purge")
+    expunge(client, "INBOX", "1")
+    fails(node, NOT_FOUND, "INBOX: UID 3:9 not brought back", "undelete", "INBOX", "1,3:9", user=user,
+          printed=(b"uid", b"new-uid", b"1", b"7"))
+    fails(node, NOT_FOUND, "INBOX: UID 1 not brought back", "undelete", "INBOX", "1", user=user)
+    fails(node, NOT_FOUND, "box: UID 1:2,4 not brought back", "undelete", "-i", "INBOX", "box", "1:2,4", user=user)
+    eq(table(node, "pgbox undelete", "INBOX", user=user), [], "who names none misses none")
+    # many holes
+    fill(client, "INBOX", 33)
+    expunge(client, "INBOX", ",".join(map(str, range(9, 41, 2))))
+    fails(node, NOT_FOUND, "UID 8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40 not", "undelete", "-i", "box",
+          "INBOX", "8:40", user=user, printed=(b"uid new-uid " + b" ".join(b"%d %d" % (9 + 2 * n, 7 + n) for n in range(16))).split())
+
+
+@only("pgbox")
+def test_undelete_arguments(lab):
+    """What doesn't fit together is refused before anything is done."""
+    node, user, client = prepared(lab, 2)
+    client.ok("DELETE box")
+    expunge(client, "INBOX", "1")
+    for said, args in (("give one of them", ("-m", "-t", "1 hours", "box")),
+                       ("leave the UIDs out", ("-m", "box", "1")),
+                       ("either UIDs or a time", ("-t", "1 hours", "INBOX", "1")),
+                       ("-t <since> [-i <into>] <mailbox>", ())):
+        fails(node, USAGE, said, "undelete", *args, user=user)
+    client.ok("SELECT INBOX")
+    eq(client.ok("UID SEARCH ALL").numbers(), [2], "nothing was done")
+    true(b"box" not in node.doveadm("mailbox", "list", user=user).stdout, "nor that")
+    # what -t takes
+    for since in ("2024-05-06", "06-May-2024", "1714953600", "3 weeks"):
+        fails(node, NOT_FOUND, 'has no mailbox "never"', "undelete", "-t", since, "never", user=user)
+    eq(table(node, "pgbox undelete", "-t", "0", "INBOX", user=user), [{"uid": "1", "new-uid": "3"}])
+
+
+@only("pgbox")
 def test_undelete_a_mailbox(lab):
     node, user, client = prepared(lab)
     client.ok("SELECT box")
@@ -214,6 +260,27 @@ def test_undelete_a_mailbox(lab):
 
 
 @only("pgbox")
+def test_manual_page(lab):
+    """doveadm help shows it; it has all that the usage has, and man finds nothing wrong with it."""
+    node = lab.node()
+    if not shutil.which("man"):
+        raise Skip("man isn't installed")
+    page = os.path.join(proc.ROOT, "src", "doveadm", "doveadm-pgbox.1")
+    os.makedirs(os.path.join(lab.dir, "man", "man1"), exist_ok=True)
+    shutil.copy(page, os.path.join(lab.dir, "man", "man1"))
+    env = dict(os.environ, MANOPT="-M %s --warnings" % os.path.join(lab.dir, "man"), MANWIDTH="200", MAN_KEEP_FORMATTING="")
+    done = proc.run(["doveadm", "help", "pgbox"], env=env)
+    eq(done.stderr, b"")
+    shown = re.sub(r"\s+", " ", done.stdout.decode())
+    commands = re.findall(r"\n  (\w+) +(.*)", node.doveadm("pgbox", check=False).stderr.decode())
+    eq(sorted(name for name, _ in commands), ["expire", "purge", "status", "undelete", "verify"])
+    for name, usage in commands:
+        part = shown[shown.index("doveadm pgbox " + name + " "):]
+        for option in set(re.findall(r"(?<!\w)-(\w)\b", usage)):
+            has("-" + option, part[:1500], name)
+
+
+@only("pgbox")
 def test_without_a_database(lab):
     """One line that says what is wrong, and a temporary failure."""
     node, user, _ = prepared(lab, 1)
@@ -223,6 +290,7 @@ def test_without_a_database(lab):
         eq(done.returncode, TEMPORARY, command)
         eq(done.stderr.count(b"Error"), 1, done.stderr)
         has(b"PostgreSQL is unreachable", done.stderr)
+        eq(done.stdout, b"", "no headings, no zeros")
     done = node.doveadm("pgbox", "status", flags=("-o", "plugin/pgbox_db="), check=False)
     has(b"pgbox_db is missing", done.stderr)
     eq(done.returncode, 78)

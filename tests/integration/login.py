@@ -283,6 +283,29 @@ def test_lmtp_and_doveadm(lab):
     has(b"login1\n", node.doveadm("user", "*").stdout)
 
 
+def test_locked_accounts_are_for_doveadm_alone(lab):
+    """Whatever the way in, and whoever vouches for the user."""
+    node = node_of(lab)
+    node.expect_log("Error: ")
+    user = account(lab)
+    lab.cluster.psql("SELECT pgbox.account_disable('%s')" % user)
+    eq(try_login(lab, user, "pa ss").status, "NO")
+    try:
+        eq(oauth(lab, "XOAUTH2", user, token(user)).status, "NO")
+    except ImapError:
+        pass  # as in test_oauth2_without_account
+    eq(lab.lmtp(node).deliver(PLAIN, user)[user][0], 550)
+    for service in ("imap", "pop3", "lmtp", "lda", "sieve", "quota-status", "DOVEADM", "doveadm'--", ""):
+        eq(node.doveadm("user", "-x", "service=" + service, user, check=False).returncode, 67, service)
+    eq(node.doveadm("mailbox", "list", user=user).stdout, b"INBOX\n")
+    has(user.encode() + b"\n", node.doveadm("user", "*").stdout)
+    has(user.encode() + b" ", node.doveadm("mailbox", "status", "-A", "messages", "INBOX").stdout)
+    # gone is gone
+    lab.cluster.psql("SELECT pgbox.account_delete('%s')" % user)
+    eq(node.doveadm("mailbox", "list", user=user, check=False).returncode, 67)
+    proc.wait_for(lambda: node.log_since_mark().count("not found from userdb") > 0, 10, "the log line")
+
+
 @timeout(260)
 def test_database_down(lab):
     """PostgreSQL away at login: temporary failure, 4xx, and then it works."""

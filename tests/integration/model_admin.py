@@ -319,8 +319,7 @@ class Transaction:
     def undelete(self):
         """message_undelete: by UID, or all that weren't moved away."""
         source, target = self.rng.choice(self.boxes()), self.rng.choice(self.boxes())
-        there = {row.origin for row in target.rows.values()}
-        graves = {uid: grave for uid, grave in source.graves.items() if grave.kept and grave.row.origin not in there}
+        graves = {uid: grave for uid, grave in source.graves.items() if grave.kept}
         if graves and self.rng.random() < 0.6:
             uids = self.rng.sample(sorted(graves), min(len(graves), 3))
             graves = {uid: graves[uid] for uid in uids}
@@ -328,9 +327,9 @@ class Transaction:
         else:
             graves = {uid: grave for uid, grave in graves.items() if not grave.moved}
             which = "NULL"
-        # a copy of it is where it was: whether it is gone is a matter of taste
-        if {row.origin for row in source.rows.values()} & {grave.row.origin for grave in graves.values()}:
-            return
+        # what is where it was, or where it shall be, isn't gone
+        there = {row.origin for box in (source, target) for row in box.rows.values()}
+        graves = {uid: grave for uid, grave in graves.items() if grave.row.origin not in there}
         # of those with one GUID the last; which that is among those that went at
         # once nobody can say
         last = {}

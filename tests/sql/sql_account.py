@@ -67,13 +67,17 @@ def test_views_of_dovecot(store):
     where = "WHERE username = '%s'" % name
     passdb = "SELECT password FROM pgbox.dovecot_passdb " + where
     userdb = "SELECT username FROM pgbox.dovecot_userdb " + where
+    known = "SELECT enabled FROM pgbox.dovecot_account " + where
     eq((store.db.sql(passdb), store.db.sql(userdb)), ([], [[name]]))
     store.admin.sql("SELECT pgbox.account_set_password('%s', 'pw')" % name)
     true(store.db.value(passdb).startswith("{SCRAM-SHA-256}4096,"), "a hash")
     store.admin.sql("UPDATE pgbox.account SET enabled = false WHERE name = '%s'" % name)
-    eq((store.db.sql(passdb), store.db.sql(userdb)), ([], []))
+    eq((store.db.sql(passdb), store.db.sql(userdb), store.db.sql(known)), ([], [], [["f"]]))
     store.admin.sql("UPDATE pgbox.account SET enabled = true WHERE name = '%s'" % name)
     store.admin.sql("SELECT pgbox.account_set_password('%s', NULL)" % name)
-    eq((store.db.sql(passdb), store.db.sql(userdb)), ([], [[name]]))
+    eq((store.db.sql(passdb), store.db.sql(userdb), store.db.sql(known)), ([], [[name]], [["t"]]))
+    # its deletion has begun
+    store.admin.sql("SELECT pgbox.account_delete('%s')" % name)
+    eq((store.db.sql(userdb), store.db.sql(known)), ([], []))
     refused("PB001", store.admin.sql, "SELECT pgbox.account_set_password('nobody', 'x')")
     refused("PB001", store.db.sql, "SELECT pgbox.account_find('nobody')")

@@ -143,6 +143,14 @@ def test_quota_of_messages(store):
 
 
 @with_store
+def test_quota_below_zero(store):
+    name = store.account()[0]
+    for limits in (("-1", "NULL"), ("NULL", "-1"), ("5", "-5")):
+        refused("22023", call, store, "account_set_quota", quote(name), *limits)
+    eq(store.admin.sql("SELECT count(*) FROM pgbox.account_quota AS q JOIN pgbox.account AS a USING (account_id) WHERE a.name = '%s'" % name), [["0"]])
+
+
+@with_store
 def test_quota_of_bytes(store):
     name, _, inbox = store.account()
     other = store.account()[2]

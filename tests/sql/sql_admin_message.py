@@ -68,7 +68,7 @@ def test_expunge_in_steps(store):
     eq(rows(store, call), [["1", "f"]])
     eq(rows(store, call), [["0", "f"]])
     eq((store.uids(inbox), store.modseq(inbox)), ([2], before + 2 * 65536))
-    eq(store.admin.sql("SELECT DISTINCT reason FROM pgbox.expunged WHERE mailbox_id = %d" % inbox), [["sql postgres"]])
+    eq(store.admin.sql("SELECT DISTINCT reason FROM pgbox.expunged WHERE mailbox_id = %d" % inbox), [["SQL by postgres"]])
     eq(store.admin.sql("SELECT counts ->> 'messages', outcome FROM pgbox.job WHERE target = '%s: INBOX' ORDER BY job_id" % name),
        [["3", "more"], ["1", "done"]])
 

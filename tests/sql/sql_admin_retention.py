@@ -50,7 +50,7 @@ def test_retention_of_an_account(store):
         store.purge()
         eq([there(store, body) for body in bodies], [kept] * 2, "%s, %d days" % (retention, days))
         eq([there(store, body) for body in other], [True] * 2, "another account")
-    refused("23514", store.admin.sql, "SELECT pgbox.account_set_retention('%s', '-1 day')" % name)
+    refused("22023", store.admin.sql, "SELECT pgbox.account_set_retention('%s', '-1 day')" % name)
 
 
 @with_store
@@ -157,6 +157,21 @@ def test_policies(store):
     policy(store, name, "Trash/%", "3 hours", "unflagged")
     eq(rows(store, "policy_apply()"), [["6", "0", "f"]])
     eq((store.uids(inbox), store.uids(other)), ([3, 4, 5], [4]))
+
+
+@with_store
+@with_policies
+def test_policies_that_make_no_sense(store):
+    """Refused when they are written, so that no policy_apply fails by them."""
+    write = "INSERT INTO pgbox.policy (account, mailbox, older_than, what) VALUES (%s, %s, '%s', '%s')"
+    for account, mailbox, older_than, what in (
+            ("%", "", "1 day", "all"), ("", "Trash", "1 day", "all"), ("%", "Trash\\", "1 day", "all"),
+            ("a\\\\\\", "Trash", "1 day", "all"), ("Eve@%", "Trash", "1 day", "all"),
+            ("%", "Trash", "-1 day", "all"), ("%", "Trash", "1 day", "unseen")):
+        refused("22023", store.admin.sql, write % (quote(account), quote(mailbox), older_than, what))
+    number = policy(store, "a\\_b\\\\", "Trash\\%", "0")
+    refused("22023", store.admin.sql, "UPDATE pgbox.policy SET what = 'x' WHERE policy_id = " + number)
+    eq(rows(store, "policy_apply()"), [["0", "0", "f"]])
 
 
 @with_store

@@ -4,8 +4,9 @@ import hashlib
 import json
 import uuid
 
+import proc
 from cluster import quote
-from sqllib import CHUNK, SEEN, STEP, content_sql, refused, with_store
+from sqllib import CHUNK, SEEN, STEP, Session, content_sql, refused, with_store
 from tap import eq, true
 
 
@@ -112,7 +113,10 @@ def test_after_restore(store):
     before = {box: (store.counters(box), store.admin.value(facts % box)) for box in (inbox, gone, full)}
     epoch = int(store.admin.value("SELECT epoch FROM pgbox.store"))
     changes = 1 << 30
-    done = store.admin.sql("SELECT * FROM pgbox.after_restore()")[0]
+    # Dovecot is connected
+    refused("55006", store.admin.sql, "SELECT * FROM pgbox.after_restore()")
+    eq((store.counters(inbox), store.admin.value("SELECT epoch FROM pgbox.store")), (before[inbox][0], str(epoch)))
+    done = store.admin.sql("SELECT * FROM pgbox.after_restore(p_force => true)")[0]
     true(int(done[2]) >= 1 and int(done[3]) > epoch, done)
     for box in (inbox, gone):
         uid, modseq, *rest = before[box][0]
@@ -128,7 +132,27 @@ def test_after_restore(store):
     store.admin.sql("SET ROLE pgbox_owner")
     true(int(store.admin.value("SELECT pgbox.uidvalidity_next(%d)" % account)) > int(store.admin.value(facts % full)), "never twice")
     store.admin.sql("RESET ROLE")
-    again = store.admin.sql("SELECT epoch FROM pgbox.after_restore(1, 1)")
+    again = store.admin.sql("SELECT epoch FROM pgbox.after_restore(1, 1, true)")
     true(int(again[0][0]) > int(done[3]), "each has an epoch of its own")
     eq(store.admin.sql("SELECT tgname FROM pg_trigger WHERE tgenabled = 'D'"), [], "triggers are on again")
     refused("22023", store.admin.sql, "SELECT pgbox.after_restore(0)")
+
+
+@with_store
+def test_after_restore_looks_for_sessions_of_dovecot(store):
+    """Of any administrator, in this database; a pooler's count, and others' don't."""
+    call = "BEGIN; SELECT mailboxes > 0 FROM pgbox.after_restore(); ROLLBACK"
+    store.admin.sql("DO $$ BEGIN CREATE ROLE boss LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT pgbox_admin TO boss")
+    store.account()
+    boss = store.session("boss")
+    elsewhere = Session(store.cluster, "pgbox_dovecot", "postgres")
+    try:
+        refused("55006", boss.sql, call)
+        boss.sql("ROLLBACK")
+        store.db.close()
+        proc.wait_for(lambda: store.admin.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %d" % store.db.pid) == "0",
+                      20, "the end of a session")
+        eq(boss.sql(call), [["t"]])
+    finally:
+        elsewhere.close()
+        store.db = store.session()

@@ -45,7 +45,7 @@ def test_history(store):
     store.admin.sql("SELECT pgbox.folder_delete('%s', 'box')" % name)
     eq(of_account(store, "folder, uid, state, reason, moved_to, message_id", "mail_history", name), [
         ["INBOX", "1", "expunged", "imap, 192.0.2.1", "", "<1@example.org>"],
-        ["INBOX", "2", "moved", "sql postgres", other + ": INBOX", "<1@example.org>"],
+        ["INBOX", "2", "moved", "SQL by postgres", other + ": INBOX", "<1@example.org>"],
         ["INBOX", "3", "there", "", "", "<1@example.org>"],
         ["INBOX", "4", "there", "", "", "<1@example.org>"],
         ["box", "1", "deleted with its mailbox", "", "", "<1@example.org>"]])
@@ -78,6 +78,41 @@ def test_garbage(store):
     store.admin.sql("SELECT pgbox.account_set_hold('%s', false)" % name)
     store.purge()
     eq(of_account(store, columns, "garbage_overview", name), [["3", "0", "1", "0", "2"]])
+
+
+@with_store
+def test_what_purge_would_take(store):
+    """Tombstones, and mailboxes that were deleted too long ago, with all that is in them."""
+    store.purge()
+    name, account, inbox = store.account()
+    boxes = {box: store.create(account, box) for box in ("old", "held", "young", "there")}
+    for mailbox in (inbox, *boxes.values()):
+        for _ in range(4):
+            store.save(mailbox)
+        # the content of one is gone
+        store.expunge(mailbox, [1])
+        store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '20 days'::interval WHERE mailbox_id = %d" % mailbox)
+    store.purge()
+    for mailbox in boxes.values():
+        store.expunge(mailbox, [2])
+    store.admin.sql("SELECT pgbox.folder_set_hold('%s', 'held', true)" % name)
+    for box in ("old", "held", "young"):
+        store.admin.sql("SELECT pgbox.folder_delete('%s', '%s')" % (name, box))
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = now() - '15 days'::interval WHERE mailbox_id IN (%(old)d, %(held)d);"
+                    " UPDATE pgbox.expunged SET expunged_at = now() - '15 days'::interval WHERE uid = 2 AND"
+                    " mailbox_id IN (%(old)d, %(held)d, %(there)d)" % boxes)
+    # of old two messages and two tombstones, of there a tombstone
+    columns = "tombstones, purgeable, in_retention, held, prunable, deleted_mailboxes"
+    eq(of_account(store, columns, "garbage_overview", name), [["9", "5", "3", "3", "2", "3"]])
+    status = "SELECT purgeable_messages, purgeable_mailboxes FROM pgbox.store_status()"
+    eq(store.admin.sql(status), [["5", "1"]])
+    for retention, wanted in (("16 days", ["0", "0"]), ("0", ["9", "2"]), ("15 days", ["5", "1"])):
+        store.admin.sql("SELECT pgbox.account_set_retention('%s', '%s')" % (name, retention))
+        eq(store.admin.sql(status), [wanted], retention)
+        eq(of_account(store, "purgeable, held", "garbage_overview", name), [[wanted[0], "3"]], retention)
+    eq(store.db.sql("SELECT tombstones, mailboxes FROM pgbox.purge()"), [["5", "1"]])
+    eq(of_account(store, columns, "garbage_overview", name), [["7", "0", "3", "3", "3", "2"]])
+    eq(store.admin.sql(status), [["0", "0"]])
 
 
 @with_store

@@ -1,6 +1,7 @@
 """pgbox-schema: install, upgrade, status, verify."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -249,6 +250,29 @@ BREAKS = (
      "ALTER ROLE pgbox_dovecot SET lock_timeout = '20s'"),
     ("GRANT pgbox_owner TO pgbox_dovecot", "owns the schema", "REVOKE pgbox_owner FROM pgbox_dovecot"),
 )
+
+
+@timeout(120)
+@with_bare
+def test_verify_says_how_indexes_are_made(bare):
+    """upgrade doesn't make one that is missing."""
+    bare.sql("CREATE DATABASE mail", "postgres")
+    bare.ok("install")
+    facts = "SELECT i.indexdef FROM pg_indexes AS i WHERE i.schemaname = 'pgbox' ORDER BY i.indexname"
+    before = bare.sql(facts)
+    lost = [row[0] for row in bare.sql(
+        "SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE c.relnamespace = 'pgbox'::regnamespace"
+        " AND NOT EXISTS (SELECT 1 FROM pg_constraint AS t WHERE t.conindid = c.oid)")]
+    true(len(lost) > 10, lost)
+    for name in lost:
+        bare.sql("DROP INDEX pgbox." + name)
+    said = bare.fails("verify")
+    repairs = dict(re.findall(r"problem: index (\w+) is missing: (CREATE .*;)\n", said))
+    eq(sorted(repairs), sorted(lost))
+    for repair in repairs.values():
+        bare.sql(repair)
+    bare.ok("verify")
+    eq(bare.sql(facts), before)
 
 
 @timeout(180)

@@ -54,13 +54,18 @@ def test_purge_is_recorded(store):
     eq([(job[1], job[2]["tombstones"], job[3]) for job in jobs(store, "purge", last)[1:]],
        [("postgres", 2, "more"), ("postgres", 1, "done")])
     # a deleted mailbox
-    _, account, _ = store.account()
+    name, account, _ = store.account()
     box = store.create(account, "box")
     store.save(box, uuid.uuid4().bytes)
     store.db.sql("SELECT pgbox.mailbox_delete(%d, %d)" % (account, box))
     store.force("UPDATE pgbox.mailbox SET deleted_at = now() - '100 days'::interval WHERE mailbox_id = %d" % box)
+    deleted = store.admin.value("SELECT to_jsonb(deleted_at) #>> '{}' FROM pgbox.mailbox WHERE mailbox_id = %d" % box)
     store.purge()
-    eq(jobs(store, "purge", last)[3:], [("all accounts", "pgbox_dovecot", {"tombstones": 1, "mailboxes": 1, "contents": 1, "bodies": 1}, "more")])
+    counts = {"tombstones": 1, "mailboxes": 1, "contents": 1, "bodies": 1, "mailbox": name + ": box", "deleted_at": deleted}
+    eq(jobs(store, "purge", last)[3:], [("all accounts", "pgbox_dovecot", counts, "more")])
+    # as the README has it
+    eq(store.admin.sql("SELECT j.counts ->> 'mailbox' FROM pgbox.job AS j"
+                       " WHERE j.what = 'purge' AND j.counts ->> 'mailbox' LIKE '%s: %%'" % name), [[name + ": box"]])
 
 
 @with_store

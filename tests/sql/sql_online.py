@@ -198,6 +198,7 @@ def test_a_long_transaction_is_in_the_way(bare, _lab, path):
         done = clients.done
     has("process %d (long report) of postgres" % old.pid, said)
     has("try again", said)
+    has("--wait SECONDS", said)
     eq(clients.wrong, [])
     true(done > 20 and clients.longest < PATIENCE, "%d changes, the longest took %.1f s" % (done, clients.longest))
     has("version %d; upgrade brings" % released_version(path), bare.fails("status", dbname="old"))

@@ -19,6 +19,20 @@ SELECT %(mailbox)d, c.uid_next - 1 + n, c.highest_modseq, %(content)s, gen_rando
  WHERE c.mailbox_id = %(mailbox)d;
 UPDATE pgbox.mailbox_counter SET uid_next = uid_next + %(count)d WHERE mailbox_id = %(mailbox)d
 """
+# so many copies of one message
+COPY = """
+INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at)
+SELECT c.mailbox_id, c.uid_next - 1 + n, m.content_id, gen_random_uuid(), now(), now()
+  FROM pgbox.mailbox_counter AS c, pgbox.message AS m, generate_series(1, %(count)d) AS n
+ WHERE c.mailbox_id = %(mailbox)d AND m.mailbox_id = %(mailbox)d AND m.uid = 1;
+INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags)
+SELECT c.mailbox_id, c.uid_next - 1 + n, c.highest_modseq, 8
+  FROM pgbox.mailbox_counter AS c, generate_series(1, %(count)d) AS n
+ WHERE c.mailbox_id = %(mailbox)d;
+UPDATE pgbox.mailbox_counter AS c
+   SET uid_next = c.uid_next + %(count)d, messages = c.messages + %(count)d, virtual_size = c.virtual_size * (1 + %(count)d)
+ WHERE c.mailbox_id = %(mailbox)d
+"""
 CONTENT = "pgbox.content_put('Subject: x', true, NULL, NULL, NULL, 10, 10, NULL, NULL)"
 
 
@@ -114,6 +128,39 @@ def test_prune_passes_over_no_tombstones_with_content(store):
     same_work(store, "tombstone_prune(now() - '150 days'::interval, %d)" % (FEW // 2),
               lambda: bury(store, [other], MANY, "400 days", CONTENT),
               "DROP INDEX pgbox.expunged_prune_idx; CREATE INDEX former ON pgbox.expunged (expunged_at);")
+
+
+@timeout(120)
+@with_store
+@with_clean_store
+def test_status_counts_what_purge_would_take(store):
+    """No tombstones and messages that stay."""
+    name, account, inbox = store.account()
+    short, _, short_inbox = store.account()
+    store.admin.sql("SELECT pgbox.account_set_retention('%s', '1 day')" % short)
+    box, other, third = store.create(account, "box"), store.account()[2], store.account()[2]
+    bury(store, [inbox, box], FEW, "20 days", CONTENT)
+    bury(store, [short_inbox], FEW, "3 days", CONTENT)
+    for _ in range(FEW):
+        store.save(box)
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'box'); UPDATE pgbox.mailbox SET deleted_at = now() - '15 days'::interval"
+                    " WHERE mailbox_id = %d" % (name, box))
+    store.save(other)
+    store.save(third)
+    # so that indexes are as deep as they will be
+    store.force(COPY % {"mailbox": other, "count": MANY})
+    bury(store, [other], MANY, "2 days", CONTENT)
+
+    def more():
+        store.force(COPY % {"mailbox": third, "count": MANY})
+        bury(store, [third], MANY, "2 days", CONTENT)
+        bury(store, [third], MANY, "100 days")
+    same_work(store, "store_status()", more, "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;"
+              " SET LOCAL enable_bitmapscan = off;")
+    eq(store.admin.value("SELECT purgeable_messages FROM pgbox.store_status()"), str(4 * FEW))
+    for mailbox in (other, third):
+        store.force("DELETE FROM pgbox.message WHERE mailbox_id = %(box)d; DELETE FROM pgbox.message_state WHERE mailbox_id = %(box)d;"
+                    " UPDATE pgbox.mailbox_counter SET messages = 0, unseen = 0, virtual_size = 0 WHERE mailbox_id = %(box)d" % {"box": mailbox})
 
 
 @timeout(120)

@@ -36,7 +36,8 @@ ADMIN_MAY = (
     "SELECT pgbox.account_repair(%(account)d)", "SELECT pgbox.mailbox_create(%(account)d, 'new', true, NULL, NULL, NULL)",
     "SELECT pgbox.mailbox_rename(%(account)d, 'new', 'newer')", "SELECT modseq FROM pgbox.message_expunge(%(inbox)d, '{2}', 'x')",
     "SELECT bodies FROM pgbox.purge()", "SELECT count(*) FROM pgbox.invariant_violations", "SELECT count(header) FROM pgbox.content",
-    "SELECT count(head) FROM pgbox.body", "SELECT username FROM pgbox.dovecot_userdb")
+    "SELECT count(head) FROM pgbox.body", "SELECT username FROM pgbox.dovecot_userdb",
+    "SELECT enabled FROM pgbox.dovecot_account")
 ADMIN_MAY_NOT = (
     "SELECT password_hash FROM pgbox.account", "SELECT password FROM pgbox.dovecot_passdb", "SELECT a.* FROM pgbox.account AS a",
     "UPDATE pgbox.account SET enabled = true WHERE password_hash IS NULL",
