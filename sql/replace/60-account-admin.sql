@@ -183,6 +183,29 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.quota_check(bigint, bigint, bigint) IS 'Fails if an account is above its limits and has more than it had before. The caller has locked the row of account_quota';
 
+-- The mailboxes count already, so what there was before is what there is without
+-- them. As in message_append() the limits are locked after the counters.
+CREATE OR REPLACE FUNCTION pgbox.quota_check_restored(p_mailboxes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.quota_check(q.account_id, u.messages - r.messages, u.bytes - r.bytes)
+     FROM (SELECT l.account_id
+             FROM pgbox.account_quota AS l
+            WHERE l.account_id = ANY (ARRAY(SELECT m.account_id FROM pgbox.mailbox AS m WHERE m.mailbox_id = ANY (p_mailboxes)))
+            ORDER BY l.account_id
+              FOR NO KEY UPDATE) AS q
+    CROSS JOIN LATERAL pgbox.quota_usage(q.account_id) AS u
+    CROSS JOIN LATERAL (SELECT sum(c.messages)::bigint AS messages, sum(c.virtual_size)::bigint AS bytes
+                          FROM pgbox.mailbox AS m
+                          JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
+                         WHERE m.account_id = q.account_id AND m.mailbox_id = ANY (p_mailboxes)) AS r;
+END
+$$;
+COMMENT ON FUNCTION pgbox.quota_check_restored(bigint[]) IS 'Fails if an account is above its limits by mailboxes that were deleted and are there again';
+
 -- -- deletion
 
 -- The first call closes the account; it waits for whoever writes to it. Those

@@ -328,6 +328,10 @@ BEGIN
      JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
     CROSS JOIN pgbox.store AS t
     WHERE n.deleted_at IS NULL AND o.deleted_at IS NOT NULL;
+  PERFORM pgbox.quota_check_restored(ARRAY(SELECT n.mailbox_id
+                                             FROM new_rows AS n
+                                             JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+                                            WHERE n.deleted_at IS NULL AND o.deleted_at IS NOT NULL));
   RETURN NULL;
 EXCEPTION
   WHEN unique_violation THEN

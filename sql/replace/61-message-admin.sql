@@ -553,6 +553,7 @@ BEGIN
        SET uidvalidity = pgbox.uidvalidity_next(v_account), guid = gen_random_uuid()
      WHERE m.mailbox_id = v_mailbox;
   END IF;
+  PERFORM pgbox.quota_check_restored(ARRAY[v_mailbox]);
   PERFORM pgbox.job_record('folder_undelete', p_account || ': ' || p_folder,
                            jsonb_build_object('name', v_new, 'messages', v_rows.messages), 'done');
   PERFORM pgbox.signal_from_doveadm(ARRAY[v_mailbox]);

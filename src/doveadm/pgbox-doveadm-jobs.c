@@ -103,7 +103,7 @@ static void purge_cmd(struct doveadm_cmd_context *cctx)
 	/* what was done before an error is done */
 	if (ret == 0 || purged_anything(&all))
 		purge_print(&all);
-	pgbox_conn_unref(&conn);
+	pgbox_doveadm_release_conn(&conn);
 }
 
 static int expire_run(struct pgbox_conn *conn, uint64_t limit,
@@ -154,7 +154,7 @@ static void expire_cmd(struct doveadm_cmd_context *cctx)
 		pgbox_doveadm_failed(NULL, &error);
 	if (ret == 0 || all.expunged > 0)
 		expire_print(&all);
-	pgbox_conn_unref(&conn);
+	pgbox_doveadm_release_conn(&conn);
 }
 
 struct doveadm_cmd_ver2 pgbox_doveadm_purge_cmd = {

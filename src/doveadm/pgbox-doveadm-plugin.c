@@ -2,7 +2,6 @@
 
 #include "lib.h"
 #include "array.h"
-#include "pgbox-conn.h"
 #include "pgbox-doveadm.h"
 #include "pgbox-doveadm-plugin.h"
 
@@ -29,5 +28,4 @@ void doveadm_pgbox_plugin_init(struct module *module ATTR_UNUSED)
 
 void doveadm_pgbox_plugin_deinit(void)
 {
-	pgbox_conns_free_unused();
 }

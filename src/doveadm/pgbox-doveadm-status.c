@@ -84,7 +84,7 @@ static void status_store(void)
 		pgbox_doveadm_print_nothing(NULL);
 	}
 	doveadm_print_flush();
-	pgbox_conn_unref(&conn);
+	pgbox_doveadm_release_conn(&conn);
 }
 
 static void status_cmd(struct doveadm_cmd_context *cctx)
@@ -113,7 +113,7 @@ static int status_run(struct doveadm_mail_cmd_context *ctx,
 		i_error("pgbox: there is no account \"%s\"", user->username);
 		doveadm_mail_failed_error(ctx, MAIL_ERROR_NOTFOUND);
 	}
-	pgbox_conn_unref(&conn);
+	pgbox_doveadm_release_conn(&conn);
 	return ret > 0 ? 0 : -1;
 }
 

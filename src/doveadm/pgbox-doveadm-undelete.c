@@ -174,7 +174,7 @@ static int undelete_run(struct doveadm_mail_cmd_context *_ctx,
 	if (conn == NULL)
 		return -1;
 	ret = undelete_with(ctx, conn, &undelete);
-	pgbox_conn_unref(&conn);
+	pgbox_doveadm_release_conn(&conn);
 	return ret;
 }
 

@@ -126,7 +126,7 @@ static void verify_store(struct doveadm_cmd_context *cctx)
 	if (verify.problems == 0)
 		pgbox_doveadm_print_nothing(NULL);
 	doveadm_print_flush();
-	pgbox_conn_unref(&verify.conn);
+	pgbox_doveadm_release_conn(&verify.conn);
 }
 
 static void verify_cmd(struct doveadm_cmd_context *cctx)
@@ -157,7 +157,7 @@ static int verify_run(struct doveadm_mail_cmd_context *_ctx,
 		pgbox_doveadm_failed(_ctx, &error);
 	else if (ret == 0)
 		doveadm_mail_failed_error(_ctx, MAIL_ERROR_INVALIDDATA);
-	pgbox_conn_unref(&verify.conn);
+	pgbox_doveadm_release_conn(&verify.conn);
 	/* other users' accounts are looked at all the same */
 	return ret < 0 ? -1 : 0;
 }

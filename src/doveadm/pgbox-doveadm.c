@@ -45,6 +45,12 @@ struct pgbox_conn *pgbox_doveadm_get_store_conn(void)
 	return pgbox_conn_get(&set, NULL);
 }
 
+void pgbox_doveadm_release_conn(struct pgbox_conn **conn)
+{
+	pgbox_conn_unref(conn);
+	pgbox_conns_free_unused();
+}
+
 struct pgbox_conn *
 pgbox_doveadm_get_user_conn(struct doveadm_mail_cmd_context *ctx,
 			    struct mail_user *user)

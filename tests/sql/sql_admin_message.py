@@ -196,6 +196,31 @@ def test_folder_undelete(store):
 
 
 @with_store
+def test_folder_undelete_and_quota(store):
+    """What a restored mailbox has counts, however it is restored; one without
+    messages may come back even if there are too many already."""
+    name, account, inbox = store.account()
+    box, empty = store.create(account, "box"), store.create(account, "empty")
+    for number in range(3):
+        store.save(box, b"%d" % number)
+        store.save(inbox, b"%d" % number)
+    for folder in ("box", "empty"):
+        store.admin.sql("SELECT pgbox.folder_delete('%s', '%s')" % (name, folder))
+    by_function = "SELECT pgbox.folder_undelete('%s', 'box')" % name
+    by_hand = "UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % box
+    store.admin.sql("SELECT pgbox.account_set_quota('%s', 5, NULL)" % name)
+    for sql in (by_function, by_hand):
+        refused("PB011", store.admin.sql, sql)
+    store.admin.sql("SELECT pgbox.account_set_quota('%s', 2, NULL)" % name)
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = NULL WHERE mailbox_id = %d" % empty)
+    store.admin.sql("SELECT pgbox.account_set_quota('%s', 6, NULL)" % name)
+    for sql in (by_function, by_hand):
+        store.admin.sql(sql)
+        eq(store.uids(box), [1, 2, 3])
+        store.admin.sql("SELECT pgbox.folder_delete('%s', 'box')" % name)
+
+
+@with_store
 def test_folder_undelete_after_half_a_purge(store):
     """Clients may have cached what is gone without a trace."""
     name, account, _ = store.account()
