@@ -89,7 +89,8 @@ def test_all_at_once(store):
                     " UPDATE pgbox.account SET legal_hold = false; UPDATE pgbox.mailbox SET legal_hold = false")
     eq(wrong, [], outcome)
     true(outcome["done"] > 300 and outcome["PB011"] > 0, outcome)
-    over = store.admin.sql("SELECT account FROM pgbox.account_overview WHERE messages > 40 AND quota_messages IS NOT NULL")
+    over = store.admin.sql("SELECT account FROM pgbox.account_overview WHERE messages > 40 AND quota_messages IS NOT NULL"
+                           " AND account = ANY ('{%s}')" % ",".join(names))
     eq(over, [], "never above the highest limit that there was")
     for name in names:
         while store.admin.sql("SELECT 1 FROM pgbox.account WHERE name = '%s'" % name):
