@@ -129,14 +129,3 @@ class Side:
         begun = time.perf_counter()
         self.node.doveadm("force-resync", "INBOX", user=user)
         return time.perf_counter() - begun
-
-    def disk_bytes(self, user):
-        """What the user's mail takes on disk: files of that user, or the whole schema."""
-        if self.is_pgbox:
-            return int(self.lab.cluster.value(
-                "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE n.nspname = 'pgbox' AND c.relkind = 'r'"))
-        total = 0
-        for folder, _, names in os.walk(self.node.home(user)):
-            total += sum(os.lstat(os.path.join(folder, name)).st_blocks * 512 for name in names)
-        return total

@@ -56,12 +56,9 @@ class Unselected(Command):
 class Cold(Work):
     """A new session on a node that knows nothing of the mailbox."""
 
-    repeat = 1
-
-    def __init__(self, name, commands, target, count, sides=Work.sides):
+    def __init__(self, name, commands, target, count):
         self.name = name
         self.target = target
-        self.sides = sides
         self._commands = commands
         self._count = count
 

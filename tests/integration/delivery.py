@@ -61,30 +61,19 @@ def test_lmtp_many_recipients(lab):
         true(text.endswith(MIXED.partition(b"\r\n\r\n")[2]), "the body")
 
 
-def backend_pids(lab):
-    """Process ids of the connections that mail processes have."""
-    return {row[0] for row in lab.cluster.psql(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbox'")}
-
-
-def wait_no_backends(lab):
-    """Until all of them are closed for being idle."""
-    proc.wait_for(lambda: not backend_pids(lab), 20, "no connections")
-
-
 @only("pgbox")
 def test_lmtp_keeps_its_connection(lab):
     """One connection for all recipients of an LMTP session; it is closed when
     it is idle."""
     users = [lab.user() for _ in range(3)]
-    wait_no_backends(lab)
+    lab.cluster.wait_no_backends()
     client, seen = lab.lmtp(), set()
     for number in range(6):
         eq(client.deliver(simple(number), users[number % 3])[users[number % 3]][0], 250)
-        seen |= backend_pids(lab)
+        seen |= lab.cluster.backend_pids()
     eq(len(seen), 1)
     eq([len(inbox(lab, user)) for user in users], [2, 2, 2])
-    wait_no_backends(lab)
+    lab.cluster.wait_no_backends()
 
 
 @only("pgbox")
@@ -103,11 +92,11 @@ def test_process_serves_many_users(lab):
         eq(len(client.ok("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])").fetches()), number // 3 + 1)
         names = {as_text(item.data[2]) for item in client.ok('LIST "" only*').all("LIST")}
         eq(names, {"only%s.%d" % (user, at) for at in range(number % 3, number + 1, 3)})
-        seen |= backend_pids(lab)
+        seen |= lab.cluster.backend_pids()
         pids |= set(node.imap_pids(user))
         client.logout()
     eq((len(seen), len(pids)), (1, 1))
-    wait_no_backends(lab)
+    lab.cluster.wait_no_backends()
 
 
 def as_text(name):

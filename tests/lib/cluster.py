@@ -178,6 +178,14 @@ class Cluster:
         self.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                   "WHERE usename = 'pgbox_dovecot'")
 
+    def backend_pids(self):
+        """Process ids of the connections that mail processes have."""
+        return {row[0] for row in self.psql("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbox'")}
+
+    def wait_no_backends(self):
+        """Until all of them are closed for being idle."""
+        proc.wait_for(lambda: not self.backend_pids(), 20, "no connections")
+
     # -- counting ---------------------------------------------------------
 
     def reset_statements(self):
