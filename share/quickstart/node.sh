@@ -39,6 +39,7 @@ node_paths() {
 	RUN_DIR=$RUN_ROOT/$1
 	HOME_DIR=$NODE_DIR/home
 	INDEX_DIR=$NODE_DIR/index
+	CONTENT_DIR=$NODE_DIR/content
 	OUTBOX_DIR=$NODE_DIR/outbox
 	SENDMAIL=$NODE_DIR/sendmail
 	DOVECOT_CONF=$NODE_DIR/dovecot.conf
@@ -99,7 +100,7 @@ node_conf() {
 	# first: $default_internal_user is looked up where it is used
 	is_root || fill dovecot-user.conf.in MAIL_USER MAIL_GROUP
 	fill dovecot.conf.in NODE NODE_DIR RUN_DIR LISTEN MAIL_USER MAIL_GROUP HOME_DIR INDEX_DIR \
-		PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX NOTIFY POSTMASTER SENDMAIL \
+		CONTENT_DIR PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX NOTIFY POSTMASTER SENDMAIL \
 		IMAP_PORT IMAPS_PORT POP3_PORT LMTP_PORT SIEVE_PORT
 	printf '\n# Your own settings for this node.\n!include_try %s/local.conf\n' "$NODE_DIR"
 }
@@ -108,7 +109,7 @@ node_env() {
 	local name
 	LOG=$NODE_LOG USER=$DEMO_USER PASSWORD=$(secret_get demo-password)
 	for name in IMAP_PORT IMAPS_PORT LMTP_PORT POP3_PORT SIEVE_PORT PGURI DOVECOT_CONF \
-		INDEX_DIR LOG USER PASSWORD; do
+		INDEX_DIR CONTENT_DIR LOG USER PASSWORD; do
 		printf "%s='%s'\n" "$name" "${!name}"
 	done
 }
@@ -124,6 +125,7 @@ node_start() {
 	mkdir -p "$NODE_DIR/state"
 	install_dir "$HOME_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
 	install_dir "$INDEX_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
+	install_dir "$CONTENT_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
 	install_dir "$OUTBOX_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
 	fill sendmail.in OUTBOX_DIR > "$SENDMAIL"
 	chmod 755 "$SENDMAIL"

@@ -3,12 +3,12 @@
 -- only where asked for; header_size is -1 if the header isn't kept apart.
 -- in: mailbox bigint, uids bigint[], want_header boolean, want_body boolean, want_structure boolean, limit_bytes bigint
 -- out: uid bigint, guid uuid, received bigint, saved bigint, size bigint, virtual_size bigint, header_size bigint
--- out: header bytea, body_id bigint, body_size bigint, head bytea, bodystructure bytea
+-- out: header bytea, digest bytea, body_size bigint, head bytea, bodystructure bytea
 -- out: content_id bigint, pop3_uidl text, pop3_order bigint
 -- locks: none   plan: message_pkey
 SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size,
        CASE WHEN $3 THEN f.header END,
-       f.body_id, f.body_size,
+       f.digest, f.body_size,
        CASE WHEN $4 THEN f.head END,
        CASE WHEN $5 THEN f.bodystructure END,
        f.content_id, f.pop3_uidl, f.pop3_order
@@ -17,7 +17,7 @@ SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size
                extract(epoch FROM g.saved_at)::bigint AS saved,
                c.size, c.virtual_size,
                CASE WHEN c.header_complete THEN octet_length(c.header) ELSE -1 END::bigint AS header_size,
-               c.header, c.body_id, b.size AS body_size, b.head, c.bodystructure,
+               c.header, b.digest, b.size AS body_size, b.head, c.bodystructure,
                g.content_id, g.pop3_uidl, g.pop3_order,
                sum(CASE WHEN $4 THEN LEAST(c.size, 131072)::integer WHEN $3 THEN octet_length(c.header) ELSE 0 END)
                  OVER (ORDER BY g.uid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before

@@ -2,8 +2,10 @@
 #include "array.h"
 #include "buffer.h"
 #include "guid.h"
+#include "hex-binary.h"
 #include "istream-private.h"
 #include "pgbox-conn.h"
+#include "pgbox-content-cache.h"
 #include "pgbox-db-content.h"
 #include "pgbox-error.h"
 
@@ -15,6 +17,7 @@
    and head are in memory from the start. The chunks are read in batches, of
    which the current one is kept: a reader that goes on where it stopped gets
    several chunks by one round trip, one that has jumped only the one it needs.
+   A chunk that is in the node's cache is a batch of its own.
 
    read() copies out of that into the stream's own buffer, which Dovecot's
    stream functions then manage as for a file. A seek drops that buffer; what
@@ -32,8 +35,11 @@ struct body_istream {
 	/* NULL, or where the class of a read error goes */
 	struct pgbox_error *error;
 
-	int64_t body_id;
+	unsigned char digest[PGBOX_DIGEST_SIZE];
 	uint64_t header_size, body_size;
+	/* NULL, or where chunks may be */
+	struct pgbox_content_cache *cache;
+	bool cache_keep;
 	/* header and head */
 	buffer_t *start;
 
@@ -50,6 +56,13 @@ static uoff_t body_stream_size(const struct body_istream *bstream)
 	return bstream->header_size + bstream->body_size;
 }
 
+/* As an administrator would look for it. */
+static const char *body_stream_name(const struct body_istream *bstream)
+{
+	return t_strdup_printf("with digest \\x%s",
+		binary_to_hex(bstream->digest, sizeof(bstream->digest)));
+}
+
 static void body_stream_destroy(struct iostream_private *stream)
 {
 	struct body_istream *bstream =
@@ -58,6 +71,8 @@ static void body_stream_destroy(struct iostream_private *stream)
 	buffer_free(&bstream->start);
 	buffer_free(&bstream->batch);
 	pgbox_conn_unref(&bstream->conn);
+	if (bstream->cache != NULL)
+		pgbox_content_cache_unref(&bstream->cache);
 	i_stream_free_buffer(&bstream->istream);
 }
 
@@ -79,7 +94,7 @@ static int body_stream_ask(struct body_istream *bstream, unsigned int first,
 {
 	int ret;
 
-	ret = pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
+	ret = pgbox_body_chunks(bstream->conn, bstream->digest, first, last,
 				bstream->batch, error_r);
 	if (ret >= 0 || (error_r->kind != PGBOX_ERROR_LOST &&
 			 error_r->kind != PGBOX_ERROR_UNREACHABLE))
@@ -89,8 +104,53 @@ static int body_stream_ask(struct body_istream *bstream, unsigned int first,
 	if (!pgbox_conn_await(bstream->conn))
 		return -1;
 	buffer_set_used_size(bstream->batch, 0);
-	return pgbox_body_chunks(bstream->conn, bstream->body_id, first, last,
+	return pgbox_body_chunks(bstream->conn, bstream->digest, first, last,
 				 bstream->batch, error_r);
+}
+
+static void
+body_stream_keep_batch(struct body_istream *bstream, unsigned int first)
+{
+	const unsigned char *data = bstream->batch->data;
+	size_t size, offset;
+
+	if (bstream->cache == NULL || !bstream->cache_keep)
+		return;
+	for (offset = 0; offset < bstream->batch->used; offset += size) {
+		size = I_MIN(bstream->batch->used - offset, PGBOX_CHUNK_SIZE);
+		pgbox_content_cache_put(bstream->cache, bstream->digest,
+					first++, data + offset, size);
+	}
+}
+
+/* Make room for a batch. It gets the size needed: a buffer that grows takes up
+   to twice of it. */
+static void
+body_stream_start_batch(struct body_istream *bstream, unsigned int first,
+			size_t size)
+{
+	buffer_free(&bstream->batch);
+	bstream->batch = buffer_create_dynamic(default_pool, size);
+	bstream->batch_first = first;
+}
+
+/* Returns TRUE if the node has the chunk: it is the batch then. */
+static bool
+body_stream_get_cached(struct body_istream *bstream, unsigned int chunk)
+{
+	const uint64_t begin = (uint64_t)chunk * PGBOX_CHUNK_SIZE;
+	const size_t size = I_MIN(bstream->body_size - begin, PGBOX_CHUNK_SIZE);
+
+	bool ret;
+
+	if (bstream->cache == NULL)
+		return FALSE;
+	body_stream_start_batch(bstream, chunk, size);
+	T_BEGIN {
+		ret = pgbox_content_cache_get(bstream->cache, bstream->digest,
+					      chunk, size, bstream->batch);
+	} T_END;
+	return ret && bstream->batch->used == size;
 }
 
 /* Read a batch that begins with the given chunk. */
@@ -106,21 +166,21 @@ static int body_stream_read_batch(struct body_istream *bstream,
 	struct pgbox_error error;
 	int ret;
 
-	/* of the size needed: a buffer that grows takes up to twice of it */
-	buffer_free(&bstream->batch);
-	bstream->batch = buffer_create_dynamic(default_pool, end - begin);
-	bstream->batch_first = first;
+	if (body_stream_get_cached(bstream, first))
+		return 0;
+	body_stream_start_batch(bstream, first, end - begin);
 	ret = body_stream_ask(bstream, first, last, &error);
 	if (ret < 0)
 		return body_stream_fail(bstream, &error);
 	if (ret == 0 || bstream->batch->used != end - begin) {
 		pgbox_error_set(&error, PGBOX_ERROR_DAMAGED,
-				"body %"PRId64": chunks %u..%u are missing or "
+				"body %s: chunks %u..%u are missing or "
 				"have a wrong size: %zu bytes of %"PRIu64,
-				bstream->body_id, first, last,
+				body_stream_name(bstream), first, last,
 				bstream->batch->used, end - begin);
 		return body_stream_fail(bstream, &error);
 	}
+	body_stream_keep_batch(bstream, first);
 	return 0;
 }
 
@@ -160,8 +220,9 @@ static int body_stream_get(struct body_istream *bstream, uoff_t offset,
 	}
 	if (offset - bstream->header_size < PGBOX_CHUNK_SIZE) {
 		pgbox_error_set(&error, PGBOX_ERROR_DAMAGED,
-				"body %"PRId64": its first chunk has a wrong "
-				"size: %"PRIu64" bytes", bstream->body_id,
+				"body %s: its first chunk has a wrong "
+				"size: %"PRIu64" bytes",
+				body_stream_name(bstream),
 				bstream->start->used - bstream->header_size);
 		return body_stream_fail(bstream, &error);
 	}
@@ -209,30 +270,25 @@ static int body_stream_stat(struct istream_private *stream,
 	return 0;
 }
 
-struct istream *
-pgbox_body_stream_create(struct pgbox_conn *conn,
-			 const unsigned char *header, size_t header_size,
-			 const unsigned char *head, size_t head_size,
-			 int64_t body_id, uint64_t body_size,
-			 struct pgbox_error *error)
+static void
+body_stream_set_start(struct body_istream *bstream,
+		      const struct pgbox_stored *stored)
 {
-	struct body_istream *bstream = i_new(struct body_istream, 1);
-	struct istream *input;
-
-	i_assert(head_size <= I_MIN(body_size, PGBOX_CHUNK_SIZE));
-
-	bstream->conn = conn;
-	pgbox_conn_ref(conn);
-	bstream->error = error;
-	bstream->body_id = body_id;
-	bstream->header_size = header_size;
-	bstream->body_size = body_size;
 	bstream->start = buffer_create_dynamic(default_pool,
-					       header_size + head_size + 1);
-	if (header_size > 0)
-		buffer_append(bstream->start, header, header_size);
-	if (head_size > 0)
-		buffer_append(bstream->start, head, head_size);
+		stored->header_size + stored->head_size + 1);
+	if (stored->header_size > 0) {
+		buffer_append(bstream->start, stored->header,
+			      stored->header_size);
+	}
+	if (stored->head_size > 0) {
+		buffer_append(bstream->start, stored->head,
+			      stored->head_size);
+	}
+}
+
+static struct istream *body_stream_init(struct body_istream *bstream)
+{
+	struct istream *input;
 
 	bstream->istream.iostream.destroy = body_stream_destroy;
 	bstream->istream.max_buffer_size = BODY_STREAM_MAX_BUFFER_SIZE;
@@ -243,7 +299,32 @@ pgbox_body_stream_create(struct pgbox_conn *conn,
 	bstream->istream.istream.seekable = TRUE;
 
 	input = i_stream_create(&bstream->istream, NULL, -1, 0);
-	i_stream_set_name(input, t_strdup_printf("(pgbox body %"PRId64")",
-						 body_id));
+	i_stream_set_name(input, t_strdup_printf("(pgbox body %s)",
+						 body_stream_name(bstream)));
 	return input;
+}
+
+struct istream *
+pgbox_body_stream_create(struct pgbox_conn *conn,
+			 const struct pgbox_stored *stored,
+			 struct pgbox_error *error)
+{
+	struct body_istream *bstream = i_new(struct body_istream, 1);
+
+	i_assert(stored->head_size <=
+		 I_MIN(stored->body_size, PGBOX_CHUNK_SIZE));
+
+	bstream->conn = conn;
+	pgbox_conn_ref(conn);
+	bstream->error = error;
+	bstream->header_size = stored->header_size;
+	bstream->body_size = stored->body_size;
+	memcpy(bstream->digest, stored->digest, sizeof(bstream->digest));
+	if (stored->cache != NULL) {
+		bstream->cache = stored->cache;
+		pgbox_content_cache_ref(bstream->cache);
+		bstream->cache_keep = stored->cache_keep;
+	}
+	body_stream_set_start(bstream, stored);
+	return body_stream_init(bstream);
 }

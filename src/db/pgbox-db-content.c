@@ -162,6 +162,17 @@ struct content_fetch {
 	uint32_t last_uid;
 };
 
+static void
+content_fetch_digest(struct pgbox_result *result, struct pgbox_fetched *row)
+{
+	const unsigned char *digest;
+	size_t size;
+
+	digest = pgbox_result_bytea(result, 8, &size);
+	if (digest != NULL && size == sizeof(row->digest))
+		memcpy(row->digest, digest, size);
+}
+
 static void content_fetch_row(struct pgbox_result *result, void *context)
 {
 	struct content_fetch *fetch = context;
@@ -176,7 +187,7 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	row.virtual_size = pgbox_result_int64(result, 5);
 	row.header_size = pgbox_result_int64(result, 6);
 	row.header = pgbox_result_bytea(result, 7, &row.header_bytes);
-	row.body_id = pgbox_result_int64(result, 8);
+	content_fetch_digest(result, &row);
 	row.body_size = pgbox_result_int64(result, 9);
 	row.head = pgbox_result_bytea(result, 10, &row.head_bytes);
 	row.bodystructure = pgbox_result_bytea(result, 11,
@@ -239,7 +250,8 @@ static void content_chunk_row(struct pgbox_result *result, void *context)
 	chunks->next_number++;
 }
 
-int pgbox_body_chunks(struct pgbox_conn *conn, int64_t body_id,
+int pgbox_body_chunks(struct pgbox_conn *conn,
+		      const unsigned char digest[PGBOX_DIGEST_SIZE],
 		      unsigned int first, unsigned int last, buffer_t *buf,
 		      struct pgbox_error *error_r)
 {
@@ -251,7 +263,7 @@ int pgbox_body_chunks(struct pgbox_conn *conn, int64_t body_id,
 	T_BEGIN {
 		struct pgbox_params *params = pgbox_params_new();
 
-		pgbox_params_int64(params, body_id);
+		pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
 		pgbox_params_int32(params, first);
 		pgbox_params_int32(params, last);
 		ret = pgbox_query(conn, PGBOX_STMT_BODY_CHUNKS, params,

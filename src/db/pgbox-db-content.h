@@ -4,7 +4,9 @@
 #include "guid.h"
 #include "seq-range-array.h"
 
+struct istream;
 struct pgbox_conn;
+struct pgbox_content_cache;
 struct pgbox_error;
 struct pgbox_pipeline;
 
@@ -66,8 +68,9 @@ struct pgbox_fetched {
 	const unsigned char *header;
 	size_t header_bytes;
 	/* 0: no body */
-	int64_t body_id;
 	uint64_t body_size;
+	/* of the body, if there is one */
+	unsigned char digest[PGBOX_DIGEST_SIZE];
 	/* as header: first min(body_size, PGBOX_CHUNK_SIZE) bytes */
 	const unsigned char *head;
 	size_t head_bytes;
@@ -97,21 +100,36 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 
 /* Append chunks first..last (>= 1) of a body to buf. Returns 1 if all came, 0
    if some are missing (the message was purged meanwhile). One round trip. */
-int pgbox_body_chunks(struct pgbox_conn *conn, int64_t body_id,
+int pgbox_body_chunks(struct pgbox_conn *conn,
+		      const unsigned char digest[PGBOX_DIGEST_SIZE],
 		      unsigned int first, unsigned int last, buffer_t *buf,
 		      struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 
+/* A stored message, to be read. */
+struct pgbox_stored {
+	const unsigned char *header;
+	size_t header_size;
+	/* the body's first bytes, min(body_size, PGBOX_CHUNK_SIZE) */
+	const unsigned char *head;
+	size_t head_size;
+	uint64_t body_size;
+	/* of the body; unused if body_size is 0 */
+	unsigned char digest[PGBOX_DIGEST_SIZE];
+	/* where its chunks are looked for first; NULL: nowhere */
+	struct pgbox_content_cache *cache;
+	/* chunks that were read from the server are kept there */
+	bool cache_keep;
+};
+
 /* Create a stream over a stored message: header, then head, then the chunks,
-   which are read from the connection as they are needed, several at a time.
-   Seekable; memory is bounded whatever the message's size. header and head are
-   copied. The stream holds a reference to conn. A read error is EIO with the
-   error in the stream's error string; *error (may be NULL, must outlive the
-   stream) gets its class. */
+   which are read from the cache or the connection as they are needed, several
+   at a time. Seekable; memory is bounded whatever the message's size. header and
+   head are copied. The stream holds a reference to conn and to the cache. A read
+   error is EIO with the error in the stream's error string; *error (may be NULL,
+   must outlive the stream) gets its class. */
 struct istream *
 pgbox_body_stream_create(struct pgbox_conn *conn,
-			 const unsigned char *header, size_t header_size,
-			 const unsigned char *head, size_t head_size,
-			 int64_t body_id, uint64_t body_size,
+			 const struct pgbox_stored *stored,
 			 struct pgbox_error *error);
 
 #endif

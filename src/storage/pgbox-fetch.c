@@ -30,6 +30,8 @@ struct fetch_ctx {
 	bool with_queue;
 	/* rows for no mail in particular are kept */
 	bool read_ahead;
+	/* bytes are kept on this node */
+	bool keep;
 	struct pgbox_mail *mail;
 };
 
@@ -79,12 +81,13 @@ void pgbox_fetch_close(struct pgbox_mailbox *mbox)
  * Filling a mail
  */
 
-static void fetch_set_bytes(buffer_t **buf, const void *data, size_t size)
+void pgbox_mail_set_bytes(buffer_t **buf, const void *data, size_t size)
 {
 	if (*buf == NULL)
 		*buf = buffer_create_dynamic(default_pool, I_MAX(size, 1));
 	buffer_set_used_size(*buf, 0);
-	buffer_append(*buf, data, size);
+	if (size > 0)
+		buffer_append(*buf, data, size);
 }
 
 static void
@@ -100,8 +103,8 @@ fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 		data->received_date = row->received;
 	if (data->save_date == (time_t)-1)
 		data->save_date = row->saved;
-	data->physical_size = row->size;
-	data->virtual_size = row->virtual_size;
+	data->physical_size = row->content.size;
+	data->virtual_size = row->content.virtual_size;
 	if (data->guid == NULL) {
 		data->guid = p_strdup(pool,
 				      guid_128_to_string(mail->row.guid));
@@ -130,31 +133,32 @@ fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 	guid_128_copy(row_r->guid, row->guid);
 	row_r->received = row->received;
 	row_r->saved = row->saved;
-	row_r->size = row->size;
-	row_r->virtual_size = row->virtual_size;
 	row_r->content_id = row->content_id;
-	row_r->body_id = row->body_id;
-	row_r->body_size = row->body_size;
-	row_r->header_size = row->header_size;
+	row_r->content.size = row->size;
+	row_r->content.virtual_size = row->virtual_size;
+	row_r->content.header_size = row->header_size;
+	row_r->content.body_size = row->body_size;
+	memcpy(row_r->content.digest, row->digest, sizeof(row->digest));
 	row_r->pop3_uidl = row->pop3_uidl;
 	row_r->pop3_order = row->pop3_order;
 }
 
 static void
-fetch_fill(struct pgbox_mail *mail, const struct pgbox_fetched *fetched,
-	   enum pgbox_fetch_what what)
+fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
+	   const struct pgbox_fetched *fetched)
 {
+	enum pgbox_fetch_what what = ctx->what;
 	struct pgbox_mail_row row;
 
 	fetch_row_init(&row, fetched);
 	fetch_fill_row(mail, &row);
 	if ((what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0) {
-		fetch_set_bytes(&mail->header, fetched->header,
+		pgbox_mail_set_bytes(&mail->header, fetched->header,
 				fetched->header_bytes);
 		mail->have |= PGBOX_FETCH_HEADER;
 	}
 	if ((what & PGBOX_FETCH_BODY) != 0) {
-		fetch_set_bytes(&mail->head, fetched->head,
+		pgbox_mail_set_bytes(&mail->head, fetched->head,
 				fetched->head_bytes);
 		mail->have |= PGBOX_FETCH_BODY;
 	}
@@ -162,6 +166,8 @@ fetch_fill(struct pgbox_mail *mail, const struct pgbox_fetched *fetched,
 		fetch_fill_bodystructure(mail, fetched->bodystructure,
 					 fetched->bodystructure_bytes);
 	}
+	if (ctx->keep)
+		pgbox_content_keep(mail);
 }
 
 static void
@@ -180,11 +186,11 @@ fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 	ahead->have = ctx->what;
 	fetch_row_init(&ahead->row, fetched);
 	if ((ctx->what & PGBOX_FETCH_HEADER) != 0) {
-		fetch_set_bytes(&ahead->header, fetched->header,
+		pgbox_mail_set_bytes(&ahead->header, fetched->header,
 				fetched->header_bytes);
 	}
 	if (fetched->bodystructure != NULL) {
-		fetch_set_bytes(&ahead->bodystructure, fetched->bodystructure,
+		pgbox_mail_set_bytes(&ahead->bodystructure, fetched->bodystructure,
 				fetched->bodystructure_bytes);
 	}
 }
@@ -198,7 +204,7 @@ fetch_callback(const struct pgbox_fetched *fetched, void *context)
 	bool wanted = FALSE;
 
 	if (ctx->mail->imail.mail.mail.uid == fetched->uid) {
-		fetch_fill(ctx->mail, fetched, ctx->what);
+		fetch_fill(ctx, ctx->mail, fetched);
 		wanted = TRUE;
 	}
 	/* the same message may be queued by two searches */
@@ -208,7 +214,7 @@ fetch_callback(const struct pgbox_fetched *fetched, void *context)
 		if (mail->imail.mail.mail.uid != fetched->uid)
 			continue;
 		if (mail != ctx->mail)
-			fetch_fill(mail, fetched, ctx->what);
+			fetch_fill(ctx, mail, fetched);
 		pgbox_fetch_dequeue(mail);
 		mails = array_get(&ctx->mbox->fetch_queue, &count);
 		wanted = TRUE;
@@ -311,7 +317,15 @@ fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 
 static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
-	return mail->have_row && (mail->have & what) == what;
+	return what == 0 ? mail->have_row : (mail->have & what) == what;
+}
+
+bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	if (fetch_is_done(mail, what))
+		return TRUE;
+	pgbox_content_get(mail, what);
+	return fetch_is_done(mail, what);
 }
 
 /* Bodies are never read ahead. All else is if somebody wants the row alone,
@@ -360,11 +374,12 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		.mbox = PGBOX_MAILBOX(_mail->box),
 		.what = what | mail->want,
 		.mail = mail,
+		.keep = pgbox_content_is_kept(mail),
 	};
 	ARRAY_TYPE(seq_range) uids;
 	int ret;
 
-	if (fetch_is_done(mail, what))
+	if (pgbox_fetch_have(mail, what))
 		return 0;
 	if (fetch_from_ahead(mail, ctx.what)) {
 		pgbox_fetch_dequeue(mail);

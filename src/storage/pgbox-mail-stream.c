@@ -21,6 +21,24 @@ mail_is_header_enough(struct pgbox_mail *mail, bool get_body)
 }
 
 static struct istream *
+mail_open_stored(struct pgbox_mail *mail, struct pgbox_storage *storage)
+{
+	const struct pgbox_content_info *info = &mail->row.content;
+	struct pgbox_stored stored = {
+		.header = mail->header->data,
+		.header_size = mail->header->used,
+		.head = mail->head->data,
+		.head_size = mail->head->used,
+		.body_size = info->body_size,
+		.cache = storage->content_cache,
+		.cache_keep = pgbox_content_is_kept(mail),
+	};
+
+	memcpy(stored.digest, info->digest, sizeof(stored.digest));
+	return pgbox_body_stream_create(storage->conn, &stored, NULL);
+}
+
+static struct istream *
 mail_open_stream(struct pgbox_mail *mail, bool header_only)
 {
 	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
@@ -30,10 +48,7 @@ mail_open_stream(struct pgbox_mail *mail, bool header_only)
 		input = i_stream_create_copy_from_data(mail->header->data,
 						       mail->header->used);
 	} else {
-		input = pgbox_body_stream_create(mbox->storage->conn,
-			mail->header->data, mail->header->used,
-			mail->head->data, mail->head->used,
-			mail->row.body_id, mail->row.body_size, NULL);
+		input = mail_open_stored(mail, mbox->storage);
 		/* the stream has its own copy */
 		buffer_free(&mail->head);
 		mail->have &= ENUM_NEGATE(PGBOX_FETCH_BODY);
@@ -73,7 +88,7 @@ mail_fetch_stream(struct pgbox_mail *mail, bool get_body,
 	if (pgbox_fetch(mail, header_only ? PGBOX_FETCH_HEADER :
 			PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY) < 0)
 		return -1;
-	if (header_only && mail->row.header_size < 0) {
+	if (header_only && mail->row.content.header_size < 0) {
 		/* it isn't apart from the body */
 		header_only = FALSE;
 		if (pgbox_fetch(mail, PGBOX_FETCH_HEADER |

@@ -133,6 +133,9 @@ static bool pgbox_mail_prefetch(struct mail *_mail)
 	if (_mail->saving || _mail->expunged ||
 	    !mail_get_wanted(&mail->imail, &what))
 		return TRUE;
+	if (what != 0 && !mail_want_row(&mail->imail) &&
+	    pgbox_fetch_have(mail, what))
+		return TRUE;
 	pgbox_fetch_queue(mail, what);
 	return FALSE;
 }

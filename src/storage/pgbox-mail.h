@@ -3,18 +3,14 @@
 
 #include "index-mail.h"
 #include "pgbox-storage.h"
-#include "pgbox-db-content.h"
+#include "pgbox-content.h"
 
 /* What was fetched of a message's row: always all of it but the bytes. */
 struct pgbox_mail_row {
 	guid_128_t guid;
 	time_t received, saved;
-	uint64_t size, virtual_size;
 	int64_t content_id;
-	int64_t body_id;
-	uint64_t body_size;
-	/* -1: the header isn't kept apart */
-	int64_t header_size;
+	struct pgbox_content_info content;
 	const char *pop3_uidl;
 	uint32_t pop3_order;
 };
@@ -37,6 +33,7 @@ struct pgbox_mail {
 	/* What has been fetched. The bytes are freed when the mail closes. */
 	bool have_row;
 	enum pgbox_fetch_what have;
+	/* row.content is known with the header, too */
 	struct pgbox_mail_row row;
 	buffer_t *header, *head;
 };
@@ -66,10 +63,15 @@ int pgbox_mail_get_stream(struct mail *mail, bool get_body,
 int pgbox_mail_get_special(struct mail *mail, enum mail_fetch_field field,
 			   const char **value_r);
 
+/* Set one of the mail's buffers, which is made if it is NULL. */
+void pgbox_mail_set_bytes(buffer_t **buf, const void *data, size_t size);
+
 /* Queue a mail: the next fetch of this mailbox brings it along. */
 void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 void pgbox_fetch_dequeue(struct pgbox_mail *mail);
-/* Make sure that the row and what is asked for are there. With mails queued
+/* Returns TRUE if what is asked for of the mail is there, or on this node. */
+bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+/* Make sure that what is asked for is there; nothing: the row. With mails queued
    they are fetched as well, as far as the bytes stay within bounds; what is
    needed of the messages that follow may come along and wait in the mailbox.
    Returns 0; -1 with the mail

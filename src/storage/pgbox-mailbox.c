@@ -113,6 +113,7 @@ static int mailbox_open_index(struct pgbox_mailbox *mbox)
 	pgbox_thread_mailbox_open(mbox);
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
+	pgbox_content_open(mbox);
 	mail_index_modseq_enable(box->index);
 	if (mailbox_want_cold(mbox)) {
 		mbox->index_cold = TRUE;

@@ -17,6 +17,7 @@
 #include "pgbox-commit.h"
 #include "pgbox-upload.h"
 #include "pgbox-spool.h"
+#include "pgbox-content.h"
 #include "pgbox-save.h"
 
 struct mail_save_context *
@@ -206,6 +207,7 @@ static int save_finish_content(struct pgbox_save_context *ctx, bool split)
 	mail->content.virtual_size = virtual_size;
 	save_set_guid(ctx);
 	save_set_structure(ctx);
+	pgbox_content_save_key(ctx);
 	return 0;
 }
 
@@ -321,6 +323,10 @@ void pgbox_transaction_save_commit_post(
 	_ctx->transaction = NULL;
 	if (ctx->commit != NULL)
 		pgbox_commit_end(&ctx->commit, TRUE, result);
+	if (ctx->mbox->storage->content_cache != NULL) {
+		pgbox_content_keep_saved(ctx->mbox->storage->content_cache,
+					 ctx->upload);
+	}
 	save_context_free(&ctx);
 }
 

@@ -8,6 +8,7 @@
 #include "mail-namespace.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
+#include "pgbox-content-cache.h"
 #include "pgbox-db-admin.h"
 #include "pgbox-db-mailbox.h"
 #include "pgbox-storage-error.h"
@@ -67,6 +68,9 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
 	if (storage->conn == NULL)
 		return -1;
+	if (pgbox_user_get_content_cache(_storage->user,
+					 &storage->content_cache, error_r) < 0)
+		return -1;
 	storage_set_prefetch(_storage);
 	/* stored with the message: no need to parse its body */
 	_storage->nonbody_access_fields |= MAIL_FETCH_IMAP_BODY |
@@ -80,6 +84,8 @@ static void pgbox_storage_destroy(struct mail_storage *_storage)
 
 	pgbox_thread_storage_destroy(storage);
 	index_storage_destroy(_storage);
+	if (storage->content_cache != NULL)
+		pgbox_content_cache_unref(&storage->content_cache);
 	if (storage->conn != NULL)
 		pgbox_conn_unref(&storage->conn);
 }

@@ -6,6 +6,7 @@
 #include "pgbox-settings.h"
 
 struct pgbox_conn;
+struct pgbox_content_cache;
 struct pgbox_error;
 struct pgbox_mailbox_row;
 
@@ -21,6 +22,8 @@ struct pgbox_storage {
 	struct mail_storage storage;
 	/* shared by the whole process; NULL until create() succeeded */
 	struct pgbox_conn *conn;
+	/* bytes of messages on this node; NULL: none are kept */
+	struct pgbox_content_cache *content_cache;
 	/* see pgbox-thread.c; NULL until a mailbox is opened */
 	struct mail_index *thread_index;
 };
@@ -51,6 +54,8 @@ struct pgbox_mailbox {
 
 	/* header extension of struct pgbox_index_header */
 	uint32_t ext_id;
+	/* field of Dovecot's cache file, see pgbox-content.h */
+	unsigned int content_field;
 
 	/* The mailbox's highest modseq as the lookup at open saw it. The first
 	   sync after open needs no round trip if the index is there already.

@@ -13,9 +13,6 @@
 
 #include <openssl/evp.h>
 
-/* Headers above this are stored as part of the body, in chunks. */
-#define PGBOX_UPLOAD_MAX_HEADER (64 * 1024)
-
 struct pgbox_upload *pgbox_upload_init(void)
 {
 	struct pgbox_upload *upload;
@@ -131,10 +128,8 @@ int pgbox_upload_digest(struct pgbox_upload *upload,
 	return 0;
 }
 
-/* Read the body's chunk of this number into buf. */
-static int
-upload_read_chunk(struct pgbox_upload_mail *mail, unsigned int number,
-		  buffer_t *buf, struct pgbox_error *error_r)
+int pgbox_upload_read_chunk(struct pgbox_upload_mail *mail, unsigned int number,
+			    buffer_t *buf, struct pgbox_error *error_r)
 {
 	uoff_t start = (uoff_t)number * PGBOX_CHUNK_SIZE;
 	size_t want = I_MIN(mail->content.body_size - start, PGBOX_CHUNK_SIZE);
@@ -273,7 +268,7 @@ upload_send_content(struct pgbox_upload *upload,
 
 	content->head = NULL;
 	if (!known && content->body_size > 0) {
-		if (upload_read_chunk(mail, 0, buf, error_r) < 0)
+		if (pgbox_upload_read_chunk(mail, 0, buf, error_r) < 0)
 			return -1;
 		content->head = buf->data;
 	}
@@ -284,7 +279,7 @@ upload_send_content(struct pgbox_upload *upload,
 		return 0;
 	chunks = (content->body_size + PGBOX_CHUNK_SIZE - 1) / PGBOX_CHUNK_SIZE;
 	for (number = 1; number < chunks; number++) {
-		if (upload_read_chunk(mail, number, buf, error_r) < 0 ||
+		if (pgbox_upload_read_chunk(mail, number, buf, error_r) < 0 ||
 		    pgbox_body_chunk_put(upload->pipeline, content->digest,
 					 number, buf->data, buf->used,
 					 error_r) < 0)
@@ -351,7 +346,7 @@ upload_save_single(struct pgbox_upload *upload, struct pgbox_conn *conn,
 
 	buf = buffer_create_dynamic(default_pool, 1024);
 	if (mail->content.body_size > 0)
-		ret = upload_read_chunk(mail, 0, buf, error_r);
+		ret = pgbox_upload_read_chunk(mail, 0, buf, error_r);
 	mail->content.head = buf->data;
 	if (ret == 0) {
 		ret = pgbox_message_save(conn, mailbox_id, upload->token,

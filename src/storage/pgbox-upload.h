@@ -4,6 +4,9 @@
 #include "pgbox-db-change.h"
 #include "pgbox-db-content.h"
 
+/* Headers above this are stored as part of the body, in chunks. */
+#define PGBOX_UPLOAD_MAX_HEADER (64 * 1024)
+
 struct pgbox_conn;
 struct pgbox_error;
 struct pgbox_mailbox;
@@ -48,6 +51,10 @@ struct pgbox_upload_mail *pgbox_upload_add(struct pgbox_upload *upload);
 /* Take back the last message that was added. */
 void pgbox_upload_remove_last(struct pgbox_upload *upload);
 
+/* Read a chunk of the spooled body into buf. Returns 0, or -1 if reading the spool
+   failed. */
+int pgbox_upload_read_chunk(struct pgbox_upload_mail *mail, unsigned int number,
+			    buffer_t *buf, struct pgbox_error *error_r);
 /* Read a spooled message once: find its header, digest the body. Fills
    mail->content but for sizes and structure. split_header: keep the header
    apart if it isn't too large. Returns -1 and error text if reading the spool

@@ -160,6 +160,12 @@ plugin {
   pgbox_db = %s
 }
 """
+CONTENT_CACHE = """
+plugin {
+  pgbox_content_cache = %s/mail/content-cache
+  pgbox_content_cache_size = 20M
+}
+"""
 NOTIFY = """
 service pgbox-notify {
   executable = %(command)s
@@ -292,6 +298,8 @@ class Node:
         text = TEMPLATE % values
         if self.storage == "pgbox":
             text += PGBOX % self._conninfo()
+            if os.environ.get("PGBOX_TEST_CONTENT_CACHE"):
+                text += CONTENT_CACHE % self.dir
         if self._notify:
             text += NOTIFY % {"command": self._notify_command(), "user": self.mail_user}
         return text + self._wrappers() + self._extra

@@ -125,17 +125,18 @@ class Lint:
     def check_layers(self):
         pattern = re.compile(r"\b(PQ[a-z]\w*|PG(conn|result|cancel)\b)")
         self.report("libpq only in src/pq", [
-            place for source in self.layer("db", "notify", "storage", "doveadm", "stmt")
+            place for source in self.layer("cache", "db", "notify", "storage", "doveadm", "stmt")
             for place in source.matches(pattern)])
-        self.report("no mail storage in src/pq, src/db and src/stmt", [
+        self.report("no mail storage in src/cache, src/pq, src/db and src/stmt", [
             f"{source.name}:{line}: {name}"
-            for source in self.layer("pq", "db", "stmt")
+            for source in self.layer("cache", "pq", "db", "stmt")
             for line, name in source.includes()
             if STORAGE_HEADERS.match(name)])
-        allowed = {"stmt": ["stmt"], "pq": ["stmt", "pq"],
-                   "db": ["stmt", "pq", "db"],
+        allowed = {"cache": ["cache"],
+                   "stmt": ["stmt"], "pq": ["stmt", "pq"],
+                   "db": ["cache", "stmt", "pq", "db"],
                    "notify": ["pq", "db", "notify"],
-                   "storage": ["pq", "db", "storage"],
+                   "storage": ["cache", "pq", "db", "storage"],
                    "doveadm": ["pq", "db", "doveadm"]}
         owner = {source.path.name: source.path.parent.name
                  for source in self.sources}
@@ -144,7 +145,7 @@ class Lint:
         owner["pgbox-notify-protocol.h"] = "db"
         # compiled into both modules
         owner["pgbox-settings.h"] = "db"
-        private = re.compile(r"pgbox-(conn-private|stmt-table)\.h$")
+        private = re.compile(r"pgbox-(conn-private|content-cache-private|stmt-table)\.h$")
         bad = []
         for source in self.sources:
             layer = source.path.parent.name
@@ -152,7 +153,7 @@ class Lint:
                 target = owner.get(name)
                 if target is not None and (
                         target not in allowed[layer] or
-                        (private.match(name) and layer not in ("pq", "stmt"))):
+                        (private.match(name) and layer not in ("cache", "pq", "stmt"))):
                     bad.append(f"{source.name}:{line}: {name}")
         self.report("includes point down the layers", bad)
 

@@ -7,10 +7,10 @@
 #include "istream.h"
 #include "test-common.h"
 #include "pgbox-conn.h"
+#include "pgbox-content-cache.h"
 #include "pgbox-db-content.h"
 #include "pgbox-error.h"
 
-#define BODY_ID 4711
 #define HEADER_SIZE_MAX 5000
 #define BODY_SIZE_MAX (10 * PGBOX_CHUNK_SIZE)
 #define MESSAGE_SIZE_MAX (HEADER_SIZE_MAX + BODY_SIZE_MAX)
@@ -19,6 +19,7 @@ struct chunk_call {
 	unsigned int first, last;
 };
 
+static const unsigned char body_digest[PGBOX_DIGEST_SIZE] = "the body";
 static unsigned char message[MESSAGE_SIZE_MAX];
 static size_t header_size, body_size;
 static ARRAY(struct chunk_call) calls;
@@ -28,6 +29,11 @@ static bool conn_broken;
 /* a broken connection works again once it was waited for */
 static bool conn_heals;
 static int conn_refcount;
+
+/* a cache in memory */
+static bool cache_used, cache_keep;
+static buffer_t *cached[BODY_SIZE_MAX / PGBOX_CHUNK_SIZE];
+static int cache_refcount;
 
 void pgbox_conn_ref(struct pgbox_conn *conn ATTR_UNUSED)
 {
@@ -47,7 +53,8 @@ bool pgbox_conn_await(struct pgbox_conn *conn ATTR_UNUSED)
 	return conn_heals;
 }
 
-int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED, int64_t body_id,
+int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED,
+		      const unsigned char digest[PGBOX_DIGEST_SIZE],
 		      unsigned int first, unsigned int last, buffer_t *buf,
 		      struct pgbox_error *error_r)
 {
@@ -57,7 +64,7 @@ int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED, int64_t body_id,
 
 	call->first = first;
 	call->last = last;
-	test_assert(body_id == BODY_ID);
+	test_assert(memcmp(digest, body_digest, sizeof(body_digest)) == 0);
 	test_assert(first > 0 && first <= last && last - first < 4);
 	if (conn_broken) {
 		pgbox_error_set(error_r, PGBOX_ERROR_LOST, "no server");
@@ -77,6 +84,59 @@ int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED, int64_t body_id,
 	return 1;
 }
 
+void pgbox_content_cache_ref(struct pgbox_content_cache *cache ATTR_UNUSED)
+{
+	cache_refcount++;
+}
+
+void pgbox_content_cache_unref(struct pgbox_content_cache **cache)
+{
+	*cache = NULL;
+	cache_refcount--;
+}
+
+bool pgbox_content_cache_get(struct pgbox_content_cache *cache ATTR_UNUSED,
+			     const unsigned char *digest, uint32_t number,
+			     size_t max_size, buffer_t *buf)
+{
+	test_assert(memcmp(digest, body_digest, sizeof(body_digest)) == 0);
+	test_assert(number > 0 && number < N_ELEMENTS(cached));
+	if (cached[number] == NULL)
+		return FALSE;
+	test_assert(cached[number]->used == max_size);
+	buffer_append_buf(buf, cached[number], 0, SIZE_MAX);
+	return TRUE;
+}
+
+void pgbox_content_cache_put(struct pgbox_content_cache *cache ATTR_UNUSED,
+			     const unsigned char *digest, uint32_t number,
+			     const void *data, size_t size)
+{
+	test_assert(memcmp(digest, body_digest, sizeof(body_digest)) == 0);
+	test_assert(number > 0 && number < N_ELEMENTS(cached) &&
+		    cached[number] == NULL);
+	cached[number] = buffer_create_dynamic(default_pool, size);
+	buffer_append(cached[number], data, size);
+}
+
+static struct istream *
+stream_create(const unsigned char *head, size_t head_size,
+	      struct pgbox_error *error)
+{
+	struct pgbox_stored stored = {
+		.header = message,
+		.header_size = header_size,
+		.head = head,
+		.head_size = head_size,
+		.body_size = body_size,
+		.cache = cache_used ? POINTER_CAST(1) : NULL,
+		.cache_keep = cache_keep,
+	};
+
+	memcpy(stored.digest, body_digest, sizeof(stored.digest));
+	return pgbox_body_stream_create(NULL, &stored, error);
+}
+
 static struct istream *
 stream_open(size_t new_header_size, size_t new_body_size,
 	    struct pgbox_error *error)
@@ -84,10 +144,8 @@ stream_open(size_t new_header_size, size_t new_body_size,
 	header_size = new_header_size;
 	body_size = new_body_size;
 	array_clear(&calls);
-	return pgbox_body_stream_create(NULL, message, header_size,
-					message + header_size,
-					I_MIN(body_size, PGBOX_CHUNK_SIZE),
-					BODY_ID, body_size, error);
+	return stream_create(message + header_size,
+			     I_MIN(body_size, PGBOX_CHUNK_SIZE), error);
 }
 
 /* Read until eof and compare with the message from v_offset on. */
@@ -388,12 +446,61 @@ static void test_errors(void)
 	conn_heals = FALSE;
 
 	/* the head wasn't fetched */
-	input = pgbox_body_stream_create(NULL, message, 10, NULL, 0, BODY_ID,
-					 20, &error);
+	header_size = 10;
+	body_size = 20;
+	input = stream_create(NULL, 0, &error);
 	test_assert(i_stream_read(input) == 10);
 	stream_check_error(input, &error, PGBOX_ERROR_DAMAGED);
 	i_stream_unref(&input);
 	test_assert(conn_refcount == 0);
+	test_end();
+}
+
+static void cache_clear(void)
+{
+	for (unsigned int i = 0; i < N_ELEMENTS(cached); i++)
+		buffer_free(&cached[i]);
+}
+
+static void test_cached(void)
+{
+	struct istream *input;
+
+	test_begin("body stream: chunks of the cache");
+	cache_used = cache_keep = TRUE;
+
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	test_assert(array_count(&calls) == 3);
+	i_stream_unref(&input);
+	test_assert(cached[0] == NULL && cached[1] != NULL &&
+		    cached[9]->used == PGBOX_CHUNK_SIZE);
+
+	/* all is there */
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	test_assert(array_count(&calls) == 0);
+	i_stream_unref(&input);
+
+	/* some is there: it isn't kept twice, what is missing is */
+	cache_clear();
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	i_stream_seek(input, 100 + 5 * PGBOX_CHUNK_SIZE + 7);
+	test_assert(i_stream_read(input) > 0);
+	test_assert(array_count(&calls) == 1 && call_is(0, 5, 5));
+	test_assert(cached[5] != NULL && cached[6] == NULL);
+	i_stream_unref(&input);
+
+	/* nothing is kept of a search */
+	cache_clear();
+	cache_keep = FALSE;
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	i_stream_unref(&input);
+	test_assert(cached[1] == NULL);
+
+	cache_used = FALSE;
+	test_assert(cache_refcount == 0);
 	test_end();
 }
 
@@ -406,6 +513,7 @@ int main(void)
 		test_random,
 		test_shared,
 		test_errors,
+		test_cached,
 		NULL
 	};
 	unsigned int i;

@@ -108,7 +108,7 @@ static void test_save_check(const struct pgbox_append *append)
 	test_assert(row->header_size == (int64_t)strlen(HEADER));
 	test_assert(row->header_bytes == strlen(HEADER) &&
 		    memcmp(row->header, HEADER, strlen(HEADER)) == 0);
-	test_assert(row->body_id > 0 && row->body_size == strlen(BODY));
+	test_assert(row->body_size == strlen(BODY));
 	test_assert(row->head_bytes == strlen(BODY) &&
 		    memcmp(row->head, BODY, strlen(BODY)) == 0);
 	test_assert(row->bodystructure_bytes == 3 &&
@@ -156,8 +156,7 @@ void test_save(void)
 	append.uid = 10;
 	test_assert(save(&append, &content, &result) == 10);
 	fetch(10, 10, PGBOX_FETCH_BODY, &fetched);
-	test_assert(fetched.count == 1 && fetched.row[0].body_id == 0 &&
-		    fetched.row[0].body_size == 0 &&
+	test_assert(fetched.count == 1 && fetched.row[0].body_size == 0 &&
 		    fetched.row[0].head == NULL &&
 		    fetched.row[0].pop3_uidl == NULL &&
 		    fetched.row[0].pop3_order == 0);
@@ -241,6 +240,8 @@ static int big_append(const unsigned char *body, size_t body_size,
 	return pgbox_pipeline_commit(&pipeline, &error);
 }
 
+static const unsigned char unknown_digest[PGBOX_DIGEST_SIZE];
+
 static void big_check(uint32_t uid, const unsigned char *body,
 		      size_t body_size)
 {
@@ -255,10 +256,15 @@ static void big_check(uint32_t uid, const unsigned char *body,
 	fetch(uid, uid, PGBOX_FETCH_BODY, &fetched);
 	test_assert(fetched.count == 1 && row->body_size == body_size &&
 		    row->head_bytes == PGBOX_CHUNK_SIZE);
-	input = pgbox_body_stream_create(conn, row->header, row->header_bytes,
-					 row->head, row->head_bytes,
-					 row->body_id, row->body_size,
-					 &stream_error);
+	struct pgbox_stored stored = {
+		.header = row->header,
+		.header_size = row->header_bytes,
+		.head = row->head,
+		.head_size = row->head_bytes,
+		.body_size = row->body_size,
+	};
+	memcpy(stored.digest, row->digest, sizeof(stored.digest));
+	input = pgbox_body_stream_create(conn, &stored, &stream_error);
 	while (i_stream_read_more(input, &data, &size) > 0) {
 		buffer_append(buf, data, size);
 		i_stream_skip(input, size);
@@ -272,14 +278,14 @@ static void big_check(uint32_t uid, const unsigned char *body,
 	i_stream_unref(&input);
 
 	buffer_set_used_size(buf, 0);
-	test_assert(ok(pgbox_body_chunks(conn, row->body_id, 2, 3, buf,
+	test_assert(ok(pgbox_body_chunks(conn, row->digest, 2, 3, buf,
 					 &error)) == 1);
 	test_assert(buf->used == 2 * PGBOX_CHUNK_SIZE &&
 		    memcmp(buf->data, body + 2 * PGBOX_CHUNK_SIZE,
 			   buf->used) == 0);
-	test_assert(ok(pgbox_body_chunks(conn, row->body_id, 5, 7, buf,
+	test_assert(ok(pgbox_body_chunks(conn, row->digest, 5, 7, buf,
 					 &error)) == 0);
-	test_assert(ok(pgbox_body_chunks(conn, INT64_MAX, 1, 1, buf,
+	test_assert(ok(pgbox_body_chunks(conn, unknown_digest, 1, 1, buf,
 					 &error)) == 0);
 	buffer_free(&buf);
 }
