@@ -195,6 +195,7 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	row.content_id = pgbox_result_int64(result, 12);
 	row.pop3_uidl = pgbox_result_text(result, 13);
 	row.pop3_order = pgbox_db_result_uint32(result, 14);
+	row.envelope = pgbox_result_bytea(result, 15, &row.envelope_bytes);
 	fetch->last_uid = row.uid;
 	fetch->callback(&row, fetch->context);
 }
@@ -220,6 +221,7 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 		pgbox_params_bool(params, want_header);
 		pgbox_params_bool(params, want_body);
 		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
+		pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
 		pgbox_db_params_uint64(params, limit_bytes);
 		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
 				  PGBOX_EXEC_REPEATABLE, &result, error_r);

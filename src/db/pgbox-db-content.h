@@ -54,7 +54,9 @@ enum pgbox_fetch_what {
 	PGBOX_FETCH_HEADER = 0x01,
 	/* the body's first chunk; implies PGBOX_FETCH_HEADER */
 	PGBOX_FETCH_BODY = 0x02,
+	/* BODYSTRUCTURE */
 	PGBOX_FETCH_STRUCTURE = 0x04,
+	PGBOX_FETCH_ENVELOPE = 0x08,
 };
 
 struct pgbox_fetched {
@@ -77,6 +79,8 @@ struct pgbox_fetched {
 	/* as header: not NUL-terminated; NULL if not stored */
 	const unsigned char *bodystructure;
 	size_t bodystructure_bytes;
+	const unsigned char *envelope;
+	size_t envelope_bytes;
 	int64_t content_id;
 	/* NULL, 0: none */
 	const char *pop3_uidl;

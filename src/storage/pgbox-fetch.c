@@ -72,6 +72,7 @@ void pgbox_fetch_close(struct pgbox_mailbox *mbox)
 	array_foreach_modifiable(&mbox->rows_ahead, ahead) {
 		buffer_free(&ahead->header);
 		buffer_free(&ahead->bodystructure);
+		buffer_free(&ahead->envelope);
 	}
 	array_clear(&mbox->rows_ahead);
 	mbox->ahead_first_uid = mbox->ahead_last_uid = 0;
@@ -126,6 +127,24 @@ fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
 			     value, size);
 }
 
+/* As index-mail does with an ENVELOPE that it has made. */
+static void
+fetch_fill_envelope(struct pgbox_mail *mail, const void *value, size_t size)
+{
+	struct index_mail *imail = &mail->imail;
+	struct mail *_mail = &imail->mail.mail;
+	const unsigned int idx =
+		imail->ibox->cache_fields[MAIL_CACHE_IMAP_ENVELOPE].idx;
+
+	mail->have |= PGBOX_FETCH_ENVELOPE;
+	if (value == NULL || imail->data.envelope != NULL)
+		return;
+	imail->data.envelope = p_strndup(imail->mail.data_pool, value, size);
+	if (mail_cache_field_can_add(_mail->transaction->cache_trans,
+				     _mail->seq, idx))
+		index_mail_cache_add_idx(imail, idx, value, size);
+}
+
 static void
 fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 {
@@ -166,6 +185,10 @@ fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
 		fetch_fill_bodystructure(mail, fetched->bodystructure,
 					 fetched->bodystructure_bytes);
 	}
+	if ((what & PGBOX_FETCH_ENVELOPE) != 0) {
+		fetch_fill_envelope(mail, fetched->envelope,
+				    fetched->envelope_bytes);
+	}
 	if (ctx->keep)
 		pgbox_content_keep(mail);
 }
@@ -192,6 +215,10 @@ fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 	if (fetched->bodystructure != NULL) {
 		pgbox_mail_set_bytes(&ahead->bodystructure, fetched->bodystructure,
 				fetched->bodystructure_bytes);
+	}
+	if (fetched->envelope != NULL) {
+		pgbox_mail_set_bytes(&ahead->envelope, fetched->envelope,
+				     fetched->envelope_bytes);
 	}
 }
 
@@ -232,6 +259,13 @@ static int row_ahead_cmp(const uint32_t *uid, const struct pgbox_row_ahead *row)
 	return *uid < row->uid ? -1 : (*uid > row->uid ? 1 : 0);
 }
 
+/* Returns NULL if the message was stored without it. */
+static const void *fetch_ahead_value(const buffer_t *buf, size_t *size_r)
+{
+	*size_r = buf == NULL ? 0 : buf->used;
+	return buf == NULL ? NULL : buf->data;
+}
+
 /* What is needed may have come along with another message. */
 static bool
 fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
@@ -240,6 +274,8 @@ fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	const struct pgbox_row_ahead *found;
 	struct pgbox_row_ahead *ahead;
 	uint32_t uid = mail->imail.mail.mail.uid;
+	const void *value;
+	size_t size;
 
 	found = array_bsearch(&mbox->rows_ahead, &uid, row_ahead_cmp);
 	if (found == NULL || (found->have & what) != what)
@@ -254,10 +290,12 @@ fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		mail->have |= PGBOX_FETCH_HEADER;
 	}
 	if ((ahead->have & PGBOX_FETCH_STRUCTURE) != 0) {
-		fetch_fill_bodystructure(mail, ahead->bodystructure == NULL ?
-			NULL : ahead->bodystructure->data,
-			ahead->bodystructure == NULL ? 0 :
-			ahead->bodystructure->used);
+		value = fetch_ahead_value(ahead->bodystructure, &size);
+		fetch_fill_bodystructure(mail, value, size);
+	}
+	if ((ahead->have & PGBOX_FETCH_ENVELOPE) != 0) {
+		value = fetch_ahead_value(ahead->envelope, &size);
+		fetch_fill_envelope(mail, value, size);
 	}
 	return TRUE;
 }

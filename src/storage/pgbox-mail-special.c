@@ -68,6 +68,22 @@ mail_get_special_structure(struct mail *_mail, enum mail_fetch_field field,
 }
 
 static int
+mail_get_special_envelope(struct mail *_mail, const char **value_r)
+{
+	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
+
+	if (!_mail->saving && (mail->have & PGBOX_FETCH_ENVELOPE) == 0 &&
+	    pgbox_mail_want_envelope(_mail)) {
+		if (!mail_metadata_access_start(_mail) ||
+		    pgbox_fetch(mail, PGBOX_FETCH_ENVELOPE) < 0)
+			return -1;
+	}
+	/* as it was fetched, or from Dovecot's cache, or by parsing */
+	return index_mail_get_special(_mail, MAIL_FETCH_IMAP_ENVELOPE,
+				      value_r);
+}
+
+static int
 mail_get_special_row(struct mail *_mail, enum mail_fetch_field field,
 		     const char **value_r)
 {
@@ -116,6 +132,8 @@ int pgbox_mail_get_special(struct mail *_mail, enum mail_fetch_field field,
 	case MAIL_FETCH_IMAP_BODY:
 	case MAIL_FETCH_IMAP_BODYSTRUCTURE:
 		return mail_get_special_structure(_mail, field, value_r);
+	case MAIL_FETCH_IMAP_ENVELOPE:
+		return mail_get_special_envelope(_mail, value_r);
 	case MAIL_FETCH_GUID:
 	case MAIL_FETCH_UIDL_BACKEND:
 	case MAIL_FETCH_POP3_ORDER:

@@ -20,7 +20,7 @@ struct pgbox_row_ahead {
 	uint32_t uid;
 	struct pgbox_mail_row row;
 	enum pgbox_fetch_what have;
-	buffer_t *header, *bodystructure;
+	buffer_t *header, *bodystructure, *envelope;
 };
 
 struct pgbox_mail {
@@ -47,6 +47,9 @@ pgbox_mail_alloc(struct mailbox_transaction_context *t,
 		 enum mail_fetch_field wanted_fields,
 		 struct mailbox_header_lookup_ctx *wanted_headers);
 
+/* Returns TRUE if the mail's ENVELOPE is neither in Dovecot's cache nor can be made
+   of what is. */
+bool pgbox_mail_want_envelope(struct mail *mail);
 /* Returns what the transaction is about to add under this mail, whose bytes are
    in the spool or, for a copy, those of its source. NULL if there is none. */
 struct pgbox_upload_mail *pgbox_mail_get_saving(struct mail *mail);

@@ -72,9 +72,9 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 					 &storage->content_cache, error_r) < 0)
 		return -1;
 	storage_set_prefetch(_storage);
-	/* stored with the message: no need to parse its body */
+	/* stored with the message: no need to parse it */
 	_storage->nonbody_access_fields |= MAIL_FETCH_IMAP_BODY |
-		MAIL_FETCH_IMAP_BODYSTRUCTURE;
+		MAIL_FETCH_IMAP_BODYSTRUCTURE | MAIL_FETCH_IMAP_ENVELOPE;
 	return 0;
 }
 

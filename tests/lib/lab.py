@@ -5,7 +5,7 @@
     PGBOX_TEST_VALGRIND  run imap, pop3, lmtp and doveadm under valgrind
     PGBOX_TEST_PRELOAD   libraries of a sanitizer to preload into them
     PGBOX_TEST_MODULE    the built plugin, if not found by itself
-    PGBOX_TEST_CONTENT_CACHE  give nodes a content cache
+    PGBOX_TEST_CONTENT_CACHE  size of a content cache that nodes get
 """
 
 import os

@@ -163,7 +163,7 @@ plugin {
 CONTENT_CACHE = """
 plugin {
   pgbox_content_cache = %s/mail/content-cache
-  pgbox_content_cache_size = 20M
+  pgbox_content_cache_size = %s
 }
 """
 NOTIFY = """
@@ -298,8 +298,9 @@ class Node:
         text = TEMPLATE % values
         if self.storage == "pgbox":
             text += PGBOX % self._conninfo()
-            if os.environ.get("PGBOX_TEST_CONTENT_CACHE"):
-                text += CONTENT_CACHE % self.dir
+            size = os.environ.get("PGBOX_TEST_CONTENT_CACHE")
+            if size:
+                text += CONTENT_CACHE % (self.dir, size)
         if self._notify:
             text += NOTIFY % {"command": self._notify_command(), "user": self.mail_user}
         return text + self._wrappers() + self._extra
