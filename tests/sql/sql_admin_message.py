@@ -1,13 +1,11 @@
 """Messages and mailboxes as an administrator handles them: search, expunge,
 copy, undelete, restore, move."""
 
-import os
 import time
 import uuid
 
-import proc
-from cluster import PASSWORD, bindir, quote
-from sqllib import DELETED, FLAGGED, SEEN, refused, with_store
+from cluster import quote
+from sqllib import DELETED, FLAGGED, SEEN, complaint, refused, with_store
 from tap import eq, has, true
 
 
@@ -359,14 +357,8 @@ def test_restore_of_what_never_was(store):
     refused("22023", rows, store, "restore_account('%s', now() + '1 minute'::interval)" % name)
     refused("PB001", rows, store, "restore_account('nobody', now())")
     # and say so
-    said = messages(store, "restore_mailbox('%s', 'Inbx', now())" % name)
+    said = complaint(store, "pgbox.restore_mailbox('%s', 'Inbx', now())" % name)
     has('account "%s" has no mailbox "Inbx", nor had it one within its retention' % name, said)
-
-
-def messages(store, call):
-    """What a call says beside its rows: errors, warnings and hints."""
-    return proc.run([os.path.join(bindir(), "psql"), "-XAtq", "-c", "SELECT * FROM pgbox." + call, store.cluster.uri("postgres")],
-                    env=dict(os.environ, PGPASSWORD=PASSWORD), check=False).stderr.decode()
 
 
 @with_store
@@ -393,18 +385,18 @@ def test_restore_tells_what_is_lost(store):
     before = "is before retention, which reaches back to"
     for call in calls:
         for text in (lost, before):
-            has(text, messages(store, call % (name, then)), call)
-        eq(messages(store, call % (name, later)), "", call)
+            has(text, complaint(store, "pgbox." + call % (name, then)), call)
+        eq(complaint(store, "pgbox." + call % (name, later)), "", call)
         if call == calls[0]:
             # warnings are lines of their own
             eq([row[1] for row in rows(store, call % (name, then)) if len(row) > 1], ["6", "7"])
-            said = messages(store, call % (name, then))
+            said = complaint(store, "pgbox." + call % (name, then))
             has("account = '%s' AND folder = 'INBOX' AND bytes IS NULL" % name, said)
     eq(len(store.admin.sql("SELECT 1 FROM pgbox.mail_history WHERE account = '%s' AND folder = 'INBOX' AND bytes IS NULL" % name)), 5)
     # once, with the last step
     store.expunge(inbox, [uid for uid in store.uids(inbox) if uid > 9])
     step = "restore_mailbox('%s', 'INBOX', %s, p_limit => 1)" % (name, then)
-    eq([messages(store, step) != "" for _ in range(2)], [False, True])
+    eq([complaint(store, "pgbox." + step) != "" for _ in range(2)], [False, True])
     # nothing is lost under a hold, whatever the time
     store.admin.sql("SELECT pgbox.folder_set_hold('%s', 'INBOX', true)" % name)
-    true(before not in messages(store, calls[0] % (name, then)), "held")
+    true(before not in complaint(store, "pgbox." + calls[0] % (name, then)), "held")
