@@ -52,17 +52,17 @@ CREATE TABLE pgbox.policy (
   created_by text NOT NULL DEFAULT SESSION_USER,
   CONSTRAINT policy_pkey PRIMARY KEY (policy_id),
   CONSTRAINT policy_names_check CHECK (account <> '' AND mailbox <> ''),
-  CONSTRAINT policy_older_than_check CHECK (older_than >= '0'::interval),
+  CONSTRAINT policy_older_than_check CHECK (older_than >= '1 hour'::interval),
   CONSTRAINT policy_what_check CHECK (what IN ('all', 'seen', 'unflagged'))
 );
 COMMENT ON TABLE pgbox.policy IS 'What policy_apply expunges: messages that are too old, by account and mailbox';
 COMMENT ON COLUMN pgbox.policy.policy_id IS 'Identity';
 COMMENT ON COLUMN pgbox.policy.account IS 'Accounts it is for: a name, or a pattern as LIKE has them';
 COMMENT ON COLUMN pgbox.policy.mailbox IS 'Mailboxes it is for: a full name, or a pattern as LIKE has them';
-COMMENT ON COLUMN pgbox.policy.older_than IS 'How old messages become';
+COMMENT ON COLUMN pgbox.policy.older_than IS 'How old messages become, at least an hour';
 COMMENT ON COLUMN pgbox.policy.by_received IS 'True: by INTERNALDATE; false: by the time since when they are in this mailbox';
 COMMENT ON COLUMN pgbox.policy.what IS 'all; seen: those with \Seen; unflagged: those without \Flagged';
-COMMENT ON COLUMN pgbox.policy.enabled IS 'False: not applied';
+COMMENT ON COLUMN pgbox.policy.enabled IS 'False: not applied, and not pending';
 COMMENT ON COLUMN pgbox.policy.note IS 'Why it is there';
 COMMENT ON COLUMN pgbox.policy.created_at IS 'When it was made';
 COMMENT ON COLUMN pgbox.policy.created_by IS 'Who made it';

@@ -35,6 +35,11 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  -- account_find would say that there is none, and to create it: the name is taken
+  IF EXISTS (SELECT 1 FROM pgbox.account AS a WHERE a.name = p_name AND a.deleted_at IS NOT NULL) THEN
+    RAISE EXCEPTION 'the deletion of account "%" has begun: there is no way back', p_name
+      USING ERRCODE = 'PB001', HINT = 'Call pgbox.account_delete() until "account" is 1, then the name is free.';
+  END IF;
   UPDATE pgbox.account AS a
      SET enabled = p_enabled
    WHERE a.account_id = pgbox.account_find(p_name) AND a.enabled <> p_enabled;

@@ -295,6 +295,9 @@ DECLARE
   v_found bigint[];
   v_count bigint;
 BEGIN
+  IF p_since > clock_timestamp() THEN
+    RAISE EXCEPTION '% is in the future: nothing was expunged since then', p_since USING ERRCODE = '22023';
+  END IF;
   PERFORM pgbox.mailbox_lock(v_to);
   v_found := ARRAY(
     SELECT o.uid
@@ -313,7 +316,7 @@ BEGIN
     FROM pgbox.messages_revive(v_to, array_fill(v_from, ARRAY[cardinality(v_found)]), v_found) AS r;
   GET DIAGNOSTICS v_count = ROW_COUNT;
   IF v_count > 0 THEN
-    PERFORM pgbox.job_record('message_undelete', p_account || ': ' || p_folder, jsonb_build_object('messages', v_count),
+    PERFORM pgbox.job_record('message_undelete', concat(p_account, ': ', p_folder, ' to ' || p_into), jsonb_build_object('messages', v_count),
                              CASE WHEN v_count < p_limit THEN 'done' ELSE 'more' END);
     PERFORM pgbox.signal_from_doveadm(ARRAY[v_to]);
   END IF;
@@ -321,9 +324,35 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.message_undelete(text, text, bigint[], timestamptz, text, integer) IS 'Bring expunged messages back into their mailbox or p_into: those with these UIDs, or all expunged since a time that weren''t moved elsewhere; at most p_limit, call again until there is no row. Returns old and new UIDs';
 
+-- What can't be asked for is an error, and not an answer without rows: who
+-- restores mail is in a hurry.
+CREATE OR REPLACE FUNCTION pgbox.restore_check(p_account text, p_folder text, p_as_of timestamptz)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_account bigint := pgbox.account_find(p_account);
+BEGIN
+  IF p_as_of IS NULL OR p_as_of > clock_timestamp() THEN
+    RAISE EXCEPTION 'only what was there at a moment that has passed can be restored, not %', COALESCE(p_as_of::text, 'NULL')
+      USING ERRCODE = '22023', HINT = 'Give a time: now() - interval ''2 days''.';
+  END IF;
+  IF p_folder IS NOT NULL AND NOT EXISTS (
+       SELECT 1
+         FROM pgbox.mailbox AS m
+        WHERE m.account_id = v_account AND m.guid IS NOT NULL
+          AND m.name = CASE WHEN upper(p_folder) = 'INBOX' THEN 'INBOX' ELSE p_folder END) THEN
+    RAISE EXCEPTION 'account "%" has no mailbox "%", nor had it one within its retention', p_account, p_folder
+      USING ERRCODE = 'PB002', HINT = format('SELECT folder, deleted_at FROM pgbox.folder_overview WHERE account = %L shows all.', p_account);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.restore_check(text, text, timestamptz) IS 'Fails if there is no such account, no mailbox of this name (NULL: any), deleted ones included, or the moment is none in the past';
+
 -- For each GUID as many as were in the mailbox at that moment, less those that
 -- are in the target now: messages that were restored aren't restored twice.
-CREATE OR REPLACE FUNCTION pgbox.restore_preview(p_account text, p_folder text, p_as_of timestamptz, p_into text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION pgbox.restore_find(p_account text, p_folder text, p_as_of timestamptz, p_into text)
 RETURNS TABLE (mailbox_id bigint, uid bigint, guid uuid, received_at timestamptz, saved_at timestamptz, gone_at timestamptz, size bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -360,10 +389,79 @@ AS $$
    WHERE t.number > COALESCE(w.messages, 0) - COALESCE(s.messages, 0)
    ORDER BY t.saved_at, t.mailbox_id, t.uid
 $$;
-COMMENT ON FUNCTION pgbox.restore_preview(text, text, timestamptz, text) IS 'What restore_mailbox would bring back: messages that were in a mailbox of this name at that time and are gone since, in deleted mailboxes too, as far as purge left their content';
+COMMENT ON FUNCTION pgbox.restore_find(text, text, timestamptz, text) IS 'What restore_preview shows, without its errors and warnings';
 
-CREATE OR REPLACE FUNCTION pgbox.restore_mailbox(
-  p_account text, p_folder text, p_as_of timestamptz, p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
+-- Once for a restore: with the preview, and with the last call of those that
+-- restore, when all that could come back is back. What was moved, copied or
+-- brought back before its tombstone was purged isn't lost: the account has the
+-- GUID elsewhere. There is no index of GUIDs, so all that the account has is
+-- looked at, but only if there is something to look for.
+CREATE OR REPLACE FUNCTION pgbox.restore_warn(p_account text, p_folder text, p_as_of timestamptz)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_account bigint := pgbox.account_find(p_account);
+  v_folder text := CASE WHEN upper(p_folder) = 'INBOX' THEN 'INBOX' ELSE p_folder END;
+  v_emptied uuid[];
+  v_purged bigint := 0;
+  v_oldest timestamptz;
+BEGIN
+  v_emptied := ARRAY(
+    SELECT DISTINCT e.guid
+      FROM pgbox.mailbox AS m
+      JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id
+     WHERE m.account_id = v_account AND (m.name = v_folder OR v_folder IS NULL)
+       AND e.content_id IS NULL AND e.saved_at <= p_as_of AND e.expunged_at > p_as_of);
+  IF v_emptied <> '{}' THEN
+    SELECT count(*) INTO v_purged
+      FROM (SELECT u.guid FROM unnest(v_emptied) AS u (guid)
+            EXCEPT
+            SELECT g.guid
+              FROM pgbox.mailbox AS m
+              JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
+             WHERE m.account_id = v_account
+            EXCEPT
+            SELECT e.guid
+              FROM pgbox.mailbox AS m
+              JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id
+             WHERE m.account_id = v_account AND e.content_id IS NOT NULL) AS p;
+  END IF;
+  IF v_purged > 0 THEN
+    RAISE WARNING 'messages that were there at % and can''t come back, because purge has removed their content: %', p_as_of, v_purged
+      USING HINT = format('pgbox.mail_history has them: account = %L%s AND bytes IS NULL.', p_account,
+                          CASE WHEN v_folder IS NOT NULL THEN format(' AND folder = %L', v_folder) END);
+  END IF;
+  SELECT now() - COALESCE(a.retention, s.retention) INTO v_oldest
+    FROM pgbox.account AS a
+   CROSS JOIN pgbox.store AS s
+   WHERE a.account_id = v_account AND NOT a.legal_hold
+     AND NOT EXISTS (SELECT 1 FROM pgbox.mailbox AS m WHERE m.account_id = v_account AND m.name = v_folder AND m.legal_hold);
+  IF p_as_of < v_oldest THEN
+    RAISE WARNING '% is before retention, which reaches back to %: what was expunged or deleted in between may be gone for good',
+      p_as_of, v_oldest;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.restore_warn(text, text, timestamptz) IS 'Warns of what can''t be restored to a mailbox (NULL: all of the account): how many messages purge has taken, and that a moment is before what retention keeps';
+
+CREATE OR REPLACE FUNCTION pgbox.restore_preview(p_account text, p_folder text, p_as_of timestamptz, p_into text DEFAULT NULL)
+RETURNS TABLE (mailbox_id bigint, uid bigint, guid uuid, received_at timestamptz, saved_at timestamptz, gone_at timestamptz, size bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.restore_check(p_account, p_folder, p_as_of);
+  PERFORM pgbox.restore_warn(p_account, p_folder, p_as_of);
+  RETURN QUERY
+  SELECT f.mailbox_id, f.uid, f.guid, f.received_at, f.saved_at, f.gone_at, f.size
+    FROM pgbox.restore_find(p_account, p_folder, p_as_of, p_into) AS f;
+END
+$$;
+COMMENT ON FUNCTION pgbox.restore_preview(text, text, timestamptz, text) IS 'What restore_mailbox would bring back: messages that were in a mailbox of this name at that time and are gone since, in deleted mailboxes too, as far as purge left their content. Warns of those whose content is gone';
+
+CREATE OR REPLACE FUNCTION pgbox.restore_step(p_account text, p_folder text, p_as_of timestamptz, p_into text, p_limit integer)
 RETURNS TABLE (restored bigint, more boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -373,58 +471,84 @@ DECLARE
   v_to bigint;
   v_old record;
 BEGIN
-  IF NOT EXISTS (SELECT 1 FROM pgbox.restore_preview(p_account, p_folder, p_as_of, p_into)) THEN
-    restored := 0;
-    more := false;
-    RETURN NEXT;
-    RETURN;
+  restored := 0;
+  more := false;
+  IF EXISTS (SELECT 1 FROM pgbox.restore_find(p_account, p_folder, p_as_of, p_into)) THEN
+    PERFORM pgbox.folder_ensure(p_account, v_target);
+    v_to := pgbox.folder_find(p_account, v_target);
+    PERFORM pgbox.mailbox_lock(v_to);
+    SELECT array_agg(r.mailbox_id ORDER BY r.ord) AS mailboxes, array_agg(r.uid ORDER BY r.ord) AS uids
+      INTO v_old
+      FROM (SELECT f.mailbox_id, f.uid, row_number() OVER () AS ord
+              FROM pgbox.restore_find(p_account, p_folder, p_as_of, p_into) AS f
+             LIMIT p_limit + 1) AS r;
+    more := COALESCE(cardinality(v_old.uids) > p_limit, false);
+    SELECT count(*) INTO restored
+      FROM pgbox.messages_revive(v_to, v_old.mailboxes[:p_limit], v_old.uids[:p_limit]);
+    PERFORM pgbox.job_record('restore_mailbox', p_account || ': ' || p_folder || ' to ' || v_target,
+                             jsonb_build_object('as_of', p_as_of, 'messages', restored), CASE WHEN more THEN 'more' ELSE 'done' END);
   END IF;
-  PERFORM pgbox.folder_ensure(p_account, v_target);
-  v_to := pgbox.folder_find(p_account, v_target);
-  PERFORM pgbox.mailbox_lock(v_to);
-  SELECT array_agg(r.mailbox_id ORDER BY r.ord) AS mailboxes, array_agg(r.uid ORDER BY r.ord) AS uids
-    INTO v_old
-    FROM (SELECT p.mailbox_id, p.uid, row_number() OVER () AS ord
-            FROM pgbox.restore_preview(p_account, p_folder, p_as_of, p_into) AS p
-           LIMIT p_limit + 1) AS r;
-  more := COALESCE(cardinality(v_old.uids) > p_limit, false);
-  SELECT count(*) INTO restored
-    FROM pgbox.messages_revive(v_to, v_old.mailboxes[:p_limit], v_old.uids[:p_limit]);
-  PERFORM pgbox.job_record('restore_mailbox', p_account || ': ' || p_folder || ' to ' || v_target,
-                           jsonb_build_object('as_of', p_as_of, 'messages', restored), CASE WHEN more THEN 'more' ELSE 'done' END);
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.restore_mailbox(text, text, timestamptz, text, integer) IS 'Bring back what restore_preview shows, into the same mailbox or p_into, which are made if they aren''t there; at most p_limit, call again while more is true. What is there stays';
+COMMENT ON FUNCTION pgbox.restore_step(text, text, timestamptz, text, integer) IS 'What restore_mailbox does, without its errors and warnings';
 
+CREATE OR REPLACE FUNCTION pgbox.restore_mailbox(
+  p_account text, p_folder text, p_as_of timestamptz, p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
+RETURNS TABLE (restored bigint, more boolean)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.restore_check(p_account, p_folder, p_as_of);
+  SELECT s.restored, s.more INTO restored, more
+    FROM pgbox.restore_step(p_account, p_folder, p_as_of, p_into, p_limit) AS s;
+  IF NOT more THEN
+    PERFORM pgbox.restore_warn(p_account, p_folder, p_as_of);
+  END IF;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.restore_mailbox(text, text, timestamptz, text, integer) IS 'Bring back what restore_preview shows, into the same mailbox or p_into, which are made if they aren''t there; at most p_limit, call again while more is true. What is there stays. The last call warns of what can''t come back';
+
+-- more is true while any mailbox has something: no call is needed to find out
+-- that the former was the last one.
 CREATE OR REPLACE FUNCTION pgbox.restore_account(p_account text, p_as_of timestamptz, p_below text DEFAULT NULL, p_limit integer DEFAULT 1000)
 RETURNS TABLE (folder text, restored bigint, more boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_folder text;
 BEGIN
-  FOR folder IN
+  PERFORM pgbox.restore_check(p_account, NULL, p_as_of);
+  restored := 0;
+  more := false;
+  FOR v_folder IN
     SELECT DISTINCT m.name
       FROM pgbox.mailbox AS m
      WHERE m.account_id = pgbox.account_find(p_account) AND m.guid IS NOT NULL
        AND (m.deleted_at IS NULL OR m.deleted_at > p_as_of)
      ORDER BY m.name
   LOOP
-    SELECT r.restored, r.more INTO restored, more
-      FROM pgbox.restore_mailbox(p_account, folder, p_as_of, p_below || '/' || folder, p_limit) AS r;
-    IF restored > 0 THEN
-      more := true;
-      RETURN NEXT;
-      RETURN;
+    IF restored = 0 THEN
+      SELECT s.restored, s.more AND s.restored > 0 INTO restored, more
+        FROM pgbox.restore_step(p_account, v_folder, p_as_of, p_below || '/' || v_folder, p_limit) AS s;
+      folder := v_folder;
+    ELSE
+      more := EXISTS (SELECT 1 FROM pgbox.restore_find(p_account, v_folder, p_as_of, p_below || '/' || v_folder));
     END IF;
+    EXIT WHEN more;
   END LOOP;
-  folder := NULL;
-  restored := 0;
-  more := false;
-  RETURN NEXT;
+  IF NOT more THEN
+    PERFORM pgbox.restore_warn(p_account, NULL, p_as_of);
+  END IF;
+  IF restored > 0 THEN
+    RETURN NEXT;
+  END IF;
 END
 $$;
-COMMENT ON FUNCTION pgbox.restore_account(text, timestamptz, text, integer) IS 'restore_mailbox for the first mailbox of the account that has something to restore, one mailbox a call so that it locks one; call again while more is true. p_below: into mailboxes below this name';
+COMMENT ON FUNCTION pgbox.restore_account(text, timestamptz, text, integer) IS 'restore_mailbox for the first mailbox of the account that has something to restore, one mailbox a call so that it locks one; call again while more is true. No row: there was nothing to restore. p_below: into mailboxes below this name. The last call warns of what can''t come back';
 
 -- -- mailboxes
 

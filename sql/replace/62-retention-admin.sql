@@ -20,9 +20,11 @@ BEGIN
     RAISE EXCEPTION 'accounts have no capital letters, so a policy for "%" is for none', NEW.account
       USING ERRCODE = '22023', HINT = format('Write %L.', lower(NEW.account COLLATE "C"));
   END IF;
-  IF NEW.older_than < '0'::interval THEN
-    RAISE EXCEPTION 'older_than of a policy can''t be below 0: %', NEW.older_than
-      USING ERRCODE = '22023', HINT = 'It says how old messages become: ''30 days''.';
+  -- with less, mail would go before anybody has seen it, and most who write that
+  -- mean days: an interval without a unit has seconds
+  IF NEW.older_than < '1 hour'::interval THEN
+    RAISE EXCEPTION 'older_than of a policy can''t be below an hour: %', NEW.older_than
+      USING ERRCODE = '22023', HINT = 'It says how old messages become, with a unit: ''30 days''. A number alone is seconds.';
   END IF;
   IF NOT NEW.what IN ('all', 'seen', 'unflagged') THEN
     RAISE EXCEPTION 'a policy can''t be about "%"', NEW.what
@@ -51,18 +53,23 @@ COMMENT ON COLUMN pgbox.policy_target.account IS 'An account that it is for';
 COMMENT ON COLUMN pgbox.policy_target.folder IS 'A mailbox that it is for';
 COMMENT ON COLUMN pgbox.policy_target.mailbox_id IS 'Number of that mailbox';
 
+-- A message that several policies want goes by the first of them, as policy_apply
+-- has it. Names are in DISTINCT ON so that one account's don't take a look at all.
 CREATE OR REPLACE VIEW pgbox.policy_pending AS
-SELECT t.policy_id, t.account, t.folder, count(*) AS messages, sum(c.virtual_size)::bigint AS bytes,
-       min(CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END) AS oldest
-  FROM pgbox.policy_target AS t
-  JOIN pgbox.message AS g ON g.mailbox_id = t.mailbox_id
-  JOIN pgbox.message_state AS s ON s.mailbox_id = g.mailbox_id AND s.uid = g.uid
-  JOIN pgbox.content AS c ON c.content_id = g.content_id
- WHERE CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END < pg_catalog.now() - t.older_than
-   AND CASE t.what WHEN 'seen' THEN s.flags & 8 <> 0 WHEN 'unflagged' THEN s.flags & 2 = 0 ELSE true END
- GROUP BY t.policy_id, t.account, t.folder;
-COMMENT ON VIEW pgbox.policy_pending IS 'What policy_apply would expunge now';
-COMMENT ON COLUMN pgbox.policy_pending.policy_id IS 'The policy';
+SELECT o.policy_id, o.account, o.folder, count(*) AS messages, sum(c.virtual_size)::bigint AS bytes, min(o.since) AS oldest
+  FROM (SELECT DISTINCT ON (t.account, t.folder, g.mailbox_id, g.uid)
+               t.policy_id, t.account, t.folder, g.content_id,
+               CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END AS since
+          FROM pgbox.policy_target AS t
+          JOIN pgbox.message AS g ON g.mailbox_id = t.mailbox_id
+          JOIN pgbox.message_state AS s ON s.mailbox_id = g.mailbox_id AND s.uid = g.uid
+         WHERE CASE WHEN t.by_received THEN g.received_at ELSE g.saved_at END < pg_catalog.now() - t.older_than
+           AND CASE t.what WHEN 'seen' THEN s.flags & 8 <> 0 WHEN 'unflagged' THEN s.flags & 2 = 0 ELSE true END
+         ORDER BY t.account, t.folder, g.mailbox_id, g.uid, t.policy_id) AS o
+  JOIN pgbox.content AS c ON c.content_id = o.content_id
+ GROUP BY o.policy_id, o.account, o.folder;
+COMMENT ON VIEW pgbox.policy_pending IS 'What policy_apply would expunge now; a message counts once, for the first policy that it fits';
+COMMENT ON COLUMN pgbox.policy_pending.policy_id IS 'The policy by which they go: of several that of the lowest number';
 COMMENT ON COLUMN pgbox.policy_pending.account IS 'The account';
 COMMENT ON COLUMN pgbox.policy_pending.folder IS 'The mailbox';
 COMMENT ON COLUMN pgbox.policy_pending.messages IS 'How many messages';

@@ -94,6 +94,29 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.content_verify(bigint, integer, numeric, text) IS 'Compare bodies with their digests and sizes: of p_limit bodies after a body_id, of all or of one account''s messages, so many percent, chosen at random. Go on with next_after until that is NULL. wrong: body_id and what is wrong';
 
+-- Nodes drop what they have cached if the epoch is another one, so none may come
+-- twice: not in this database, nor in another copy of what was restored here.
+-- The clock alone would give two copies of one dump, restored at once, the same
+-- one, and a node that was led from one to the other would take its cache for
+-- good. Chance alone would repeat what was given before the restore, which this
+-- database has forgotten. So it is both: seconds, and up to 131071 by chance,
+-- which is a day and a half of seconds. Two copies agree by one chance in 131072;
+-- what was given longer ago than that is below for sure, and so is what is known
+-- here. Chance is added in each case, for copies of a store whose epoch is ahead
+-- of the clock have the same number to go on from. Seconds since 2020 last till
+-- 2088, in 31 bits.
+-- store_guid stays: caches don't hold it, and services for signals, which read
+-- it once, would refuse the sessions that go on through a p_force.
+CREATE OR REPLACE FUNCTION pgbox.epoch_next(p_epoch integer)
+RETURNS integer
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT (GREATEST(p_epoch + 1, extract(epoch FROM clock_timestamp() - '2020-01-01 00:00+00'::timestamptz)::bigint)
+          + floor(random() * 131072))::integer
+$$;
+COMMENT ON FUNCTION pgbox.epoch_next(integer) IS 'An epoch above one: the clock and some chance, so that two copies of one dump don''t get the same';
+
 -- One transaction: nobody is served by a store that has jumped by half. Triggers
 -- are off meanwhile: one signal tells everybody to look. Whose session it is
 -- pg_stat_activity tells everybody.
@@ -157,13 +180,12 @@ BEGIN
   ALTER TABLE pgbox.mailbox ENABLE TRIGGER USER;
   ALTER TABLE pgbox.mailbox_counter ENABLE TRIGGER USER;
   ALTER TABLE pgbox.message_state ENABLE TRIGGER USER;
-  -- minutes since 1970, for the epoch may have been raised since the backup too
   UPDATE pgbox.store AS s
-     SET epoch = GREATEST(s.epoch + 1, (extract(epoch FROM clock_timestamp()) / 60)::integer)
+     SET epoch = pgbox.epoch_next(s.epoch)
   RETURNING s.epoch INTO epoch;
   PERFORM pgbox.job_record('after_restore', 'all mailboxes',
                            jsonb_build_object('mailboxes', mailboxes, 'messages', messages, 'new_uidvalidity', new_uidvalidity, 'epoch', epoch), 'done');
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.after_restore(bigint, bigint, boolean) IS 'After a restore or a failover that lost commits, before Dovecot is let in: UIDs jump by p_uids and modseqs by p_changes changes, in all mailboxes, so that none is given out twice; where there is no room UIDVALIDITY changes. Nodes drop their caches. Refused while Dovecot is connected, unless p_force';
+COMMENT ON FUNCTION pgbox.after_restore(bigint, bigint, boolean) IS 'After a restore or a failover that lost commits, before Dovecot is let in: UIDs jump by p_uids and modseqs by p_changes changes, in all mailboxes, so that none is given out twice; where there is no room UIDVALIDITY changes. Nodes drop their caches: epoch is above all that this database knows of, and another one in each copy of a dump. Refused while Dovecot is connected, unless p_force';

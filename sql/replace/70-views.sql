@@ -23,6 +23,62 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.header_address(bytea) IS 'The first address of From, lower case';
 
+-- What isn't understood stays as it is: a charset that PostgreSQL doesn't know,
+-- bytes that aren't of it.
+CREATE OR REPLACE FUNCTION pgbox.header_word(p_charset text, p_encoding text, p_text text)
+RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_bytes bytea;
+BEGIN
+  IF upper(p_encoding) = 'B' THEN
+    v_bytes := decode(p_text, 'base64');
+  ELSE
+    SELECT decode(string_agg(CASE WHEN m.part[1] ~ '^=..$' THEN substr(m.part[1], 2)
+                                  ELSE encode(convert_to(replace(m.part[1], '_', ' '), 'UTF8'), 'hex') END, '' ORDER BY m.ord), 'hex')
+      INTO v_bytes
+      FROM regexp_matches(p_text, '=[0-9A-Fa-f]{2}|[^=]+|=', 'g') WITH ORDINALITY AS m (part, ord);
+  END IF;
+  -- a language may follow the charset (RFC 2231)
+  RETURN COALESCE(convert_from(v_bytes, split_part(replace(lower(p_charset), 'us-ascii', 'utf-8'), '*', 1)), '');
+EXCEPTION WHEN OTHERS THEN
+  RETURN format('=?%s?%s?%s?=', p_charset, p_encoding, p_text);
+END
+$$;
+COMMENT ON FUNCTION pgbox.header_word(text, text, text) IS 'An encoded-word of RFC 2047, decoded; as it was, if that can''t be done';
+
+CREATE OR REPLACE FUNCTION pgbox.header_text(p_header bytea, p_name text)
+RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_rest text := pgbox.header_field(p_header, p_name);
+  v_text text := '';
+  v_part text[];
+BEGIN
+  IF v_rest ~ '\\' THEN
+    BEGIN
+      v_rest := convert_from(decode(v_rest, 'escape'), 'UTF8');
+    EXCEPTION WHEN OTHERS THEN
+      NULL; -- no UTF-8: they stay escapes
+    END;
+  END IF;
+  -- space between two encoded-words isn't part of the text
+  v_rest := regexp_replace(v_rest, '\?=\s+=\?', '?==?', 'g');
+  LOOP
+    v_part := regexp_match(v_rest, '^(.*?)=\?([^?\s]+)\?([bq])\?([^?\s]*)\?=(.*)$', 'i');
+    EXIT WHEN v_part IS NULL;
+    v_text := v_text || v_part[1] || pgbox.header_word(v_part[2], v_part[3], v_part[4]);
+    v_rest := v_part[5];
+  END LOOP;
+  RETURN v_text || v_rest;
+END
+$$;
+COMMENT ON FUNCTION pgbox.header_text(bytea, text) IS 'The first header field of this name as a person reads it, encoded-words decoded. NULL: there is none';
+
 CREATE OR REPLACE VIEW pgbox.account_overview AS
 SELECT a.name AS account, a.account_id, a.enabled, a.deleted_at, u.mailboxes, u.messages, u.unseen, u.bytes,
        q.messages AS quota_messages, q.bytes AS quota_bytes,
@@ -108,19 +164,54 @@ COMMENT ON COLUMN pgbox.sender_overview.sender IS 'Address in From, lower case; 
 COMMENT ON COLUMN pgbox.sender_overview.messages IS 'How many';
 COMMENT ON COLUMN pgbox.sender_overview.bytes IS 'Sum of virtual sizes';
 
+-- What follows are functions and not subqueries of mail_history: those would be
+-- counted once for each row that may come, and their sum made PostgreSQL compile
+-- (JIT) for seconds what takes milliseconds.
+CREATE OR REPLACE FUNCTION pgbox.folder_label(p_mailbox bigint)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (SELECT a.name || ': ' || m.name
+            FROM pgbox.mailbox AS m
+            JOIN pgbox.account AS a ON a.account_id = m.account_id
+           WHERE m.mailbox_id = p_mailbox);
+END
+$$;
+COMMENT ON FUNCTION pgbox.folder_label(bigint) IS 'Account and name of a mailbox; NULL: it is gone';
+
+-- By content, which has an index, as GUIDs have none.
+CREATE OR REPLACE FUNCTION pgbox.message_now_in(p_account bigint, p_content bigint, p_guid uuid)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN (SELECT string_agg(m.name || ' UID ' || g.uid, ', ' ORDER BY m.name, g.uid)
+            FROM pgbox.message AS g
+            JOIN pgbox.mailbox AS m ON m.mailbox_id = g.mailbox_id
+           WHERE g.content_id = p_content AND g.guid = p_guid AND m.account_id = p_account AND m.deleted_at IS NULL);
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_now_in(bigint, bigint, uuid) IS 'Mailboxes of an account, and UIDs, where a message is; NULL: nowhere';
+
 CREATE OR REPLACE VIEW pgbox.mail_history AS
 SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h.uid, h.guid,
        CASE WHEN h.moved_to IS NOT NULL THEN 'moved' WHEN h.expunged_at IS NOT NULL THEN 'expunged'
             WHEN m.deleted_at IS NOT NULL THEN 'deleted with its mailbox' ELSE 'there' END AS state,
        h.saved_at, COALESCE(h.expunged_at, m.deleted_at) AS gone_at, h.reason,
-       (SELECT ta.name || ': ' || tm.name FROM pgbox.mailbox AS tm JOIN pgbox.account AS ta ON ta.account_id = tm.account_id
-         WHERE tm.mailbox_id = h.moved_to) AS moved_to,
+       CASE WHEN h.moved_to IS NOT NULL THEN pgbox.folder_label(h.moved_to) END AS moved_to,
        concat_ws(' ', CASE WHEN h.flags & 1 <> 0 THEN '\Answered' END, CASE WHEN h.flags & 2 <> 0 THEN '\Flagged' END,
                  CASE WHEN h.flags & 4 <> 0 THEN '\Deleted' END, CASE WHEN h.flags & 8 <> 0 THEN '\Seen' END, CASE WHEN h.flags & 16 <> 0 THEN '\Draft' END) AS flags, c.virtual_size AS bytes,
        CASE WHEN c.content_id IS NULL THEN NULL
             WHEN m.legal_hold OR a.legal_hold THEN 'infinity'
             ELSE COALESCE(h.expunged_at, m.deleted_at) + COALESCE(a.retention, s.retention) END AS restorable_until,
-       pgbox.header_field(c.header, 'message-id') AS message_id
+       pgbox.header_field(c.header, 'message-id') AS message_id,
+       CASE WHEN h.expunged_at IS NOT NULL OR m.deleted_at IS NOT NULL
+            THEN pgbox.message_now_in(a.account_id, h.content_id, h.guid) END AS now_in,
+       pgbox.header_text(c.header, 'from') AS sender,
+       pgbox.header_text(c.header, 'subject') AS subject
   FROM pgbox.account AS a
  CROSS JOIN pgbox.store AS s
   JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
@@ -136,7 +227,7 @@ SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h
           FROM pgbox.expunged AS e
          WHERE e.mailbox_id = m.mailbox_id) AS h
   LEFT JOIN pgbox.content AS c ON c.content_id = h.content_id;
-COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id. Of a deleted mailbox nothing is here once purge has removed it: job tells when';
+COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id; by sender and subject, for which all headers that it is asked for are read, so name the account. Of a deleted mailbox nothing is here once purge has removed it: job tells when';
 COMMENT ON COLUMN pgbox.mail_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.mail_history.folder IS 'Mailbox, by its name now';
 COMMENT ON COLUMN pgbox.mail_history.folder_deleted_at IS 'When the mailbox was deleted';
@@ -151,6 +242,9 @@ COMMENT ON COLUMN pgbox.mail_history.flags IS 'Flags, or those that it had';
 COMMENT ON COLUMN pgbox.mail_history.bytes IS 'Virtual size; NULL: its content is gone';
 COMMENT ON COLUMN pgbox.mail_history.restorable_until IS 'Until when its content stays; infinity under legal hold';
 COMMENT ON COLUMN pgbox.mail_history.message_id IS 'Message-ID of the header; NULL: content is gone, or none there';
+COMMENT ON COLUMN pgbox.mail_history.now_in IS 'Where the account has the same message now, if it went from here: mailboxes and UIDs, of undeleted ones, of where it was moved to and of copies. NULL: nowhere, or purge has taken the content from this row';
+COMMENT ON COLUMN pgbox.mail_history.sender IS 'From of the header, name and address, decoded; NULL: content is gone, or none there';
+COMMENT ON COLUMN pgbox.mail_history.subject IS 'Subject, decoded; NULL: content is gone, or none there';
 
 CREATE OR REPLACE VIEW pgbox.storage_overview AS
 SELECT g.messages, g.bytes AS message_bytes, c.contents, b.bodies, c.header_bytes + b.bytes AS stored_bytes, d.bytes AS disk_bytes,

@@ -101,4 +101,6 @@ GRANT SELECT ON pgbox.job, pgbox.account_quota, pgbox.account_overview, pgbox.fo
                 pgbox.storage_overview, pgbox.garbage_overview, pgbox.table_health, pgbox.replica_lag
   TO pgbox_admin;
 -- views and arguments that are left out ask these, as whoever reads or calls
-GRANT EXECUTE ON FUNCTION pgbox.who(), pgbox.header_field(bytea, text), pgbox.header_address(bytea) TO pgbox_admin;
+GRANT EXECUTE ON FUNCTION pgbox.who(), pgbox.header_field(bytea, text), pgbox.header_address(bytea),
+                          pgbox.header_text(bytea, text), pgbox.header_word(text, text, text),
+                          pgbox.folder_label(bigint), pgbox.message_now_in(bigint, bigint, uuid) TO pgbox_admin;

@@ -92,7 +92,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                     -- a view of theirs asks it
                     WHEN p.proname = 'violations' THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_reader EXECUTE']
                     WHEN p.proname = ANY (x.names) THEN ARRAY['pgbox_admin EXECUTE']
-                    WHEN p.proname IN ('who', 'header_field', 'header_address') THEN ARRAY['pgbox_admin EXECUTE']
+                    WHEN p.proname IN ('who', 'header_field', 'header_address', 'header_text', 'header_word', 'folder_label', 'message_now_in') THEN ARRAY['pgbox_admin EXECUTE']
                     WHEN p.prosecdef THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_dovecot EXECUTE'] ELSE '{}' END
           FROM pg_catalog.pg_proc AS p CROSS JOIN admin AS x WHERE p.pronamespace = 'pgbox'::regnamespace
          UNION ALL

@@ -2,6 +2,7 @@
 
 #include "lib.h"
 #include "array.h"
+#include "ioloop.h"
 #include "str.h"
 #include "imap-seqset.h"
 #include "imap-util.h"
@@ -9,6 +10,7 @@
 #include "mail-namespace.h"
 #include "mailbox-list-private.h"
 #include "doveadm-print.h"
+#include "doveadm-settings.h"
 #include "pgbox-conn.h"
 #include "pgbox-db-admin.h"
 #include "pgbox-error.h"
@@ -30,6 +32,7 @@ struct undelete_cmd_context {
 	time_t since;
 	bool since_given;
 	ARRAY_TYPE(seq_range) uids;
+	bool headings;
 	bool printed;
 };
 
@@ -84,11 +87,37 @@ static int undelete_get_folders(struct undelete_cmd_context *ctx,
 	return 0;
 }
 
+static void undelete_print_headings(struct undelete_cmd_context *ctx)
+{
+	if (ctx->headings)
+		return;
+	ctx->headings = TRUE;
+	doveadm_print_header_simple(ctx->mailbox ? "mailbox" : "uid");
+	doveadm_print_header_simple(ctx->mailbox ? "new-mailbox" : "new-uid");
+}
+
+static void undelete_print_begin(struct undelete_cmd_context *ctx)
+{
+	undelete_print_headings(ctx);
+	ctx->printed = TRUE;
+}
+
+/* "-f tab" writes headings as soon as it is told them, so that a command that
+   fails would have written them: they wait for the first row. Not where rows
+   come from elsewhere, for who prints them is told no headings later, and not
+   behind the heading that doveadm itself has written for the user's name. */
+static bool undelete_headings_can_wait(const struct undelete_cmd_context *ctx)
+{
+	return ctx->ctx.set->doveadm_port == 0 &&
+		ctx->ctx.set->doveadm_worker_count == 0 &&
+		doveadm_print_get_headers_count() == 0;
+}
+
 static void undelete_row(uint32_t uid, uint32_t new_uid, void *context)
 {
 	struct undelete_rows *rows = context;
 
-	rows->ctx->printed = TRUE;
+	undelete_print_begin(rows->ctx);
 	doveadm_print_num(uid);
 	doveadm_print_num(new_uid);
 	seq_range_array_remove(&rows->missing, uid);
@@ -135,6 +164,22 @@ static int undelete_messages(struct undelete_cmd_context *ctx,
 	return ret;
 }
 
+static int undelete_mailbox(struct undelete_cmd_context *ctx,
+			    struct pgbox_conn *conn,
+			    const struct pgbox_undelete *undelete,
+			    struct pgbox_error *error_r)
+{
+	const char *vname = ctx->ctx.args[0];
+
+	if (pgbox_folder_undelete(conn, undelete->account, undelete->folder,
+				  undelete->into, error_r) < 0)
+		return -1;
+	undelete_print_begin(ctx);
+	doveadm_print(vname);
+	doveadm_print(ctx->into != NULL ? ctx->into : vname);
+	return 0;
+}
+
 static int undelete_with(struct undelete_cmd_context *ctx,
 			 struct pgbox_conn *conn,
 			 const struct pgbox_undelete *undelete)
@@ -142,13 +187,10 @@ static int undelete_with(struct undelete_cmd_context *ctx,
 	struct pgbox_error error;
 	int ret;
 
-	if (ctx->mailbox) {
-		ret = pgbox_folder_undelete(conn, undelete->account,
-					    undelete->folder, undelete->into,
-					    &error);
-	} else {
+	if (ctx->mailbox)
+		ret = undelete_mailbox(ctx, conn, undelete, &error);
+	else
 		ret = undelete_messages(ctx, conn, undelete, &error);
-	}
 	if (ret < 0)
 		pgbox_doveadm_failed(&ctx->ctx, &error);
 	return ret;
@@ -178,11 +220,28 @@ static int undelete_run(struct doveadm_mail_cmd_context *_ctx,
 	return ret;
 }
 
+/* doveadm goes on with a command whose argument was refused: end it. */
+static time_t undelete_parse_since(const char *arg)
+{
+	time_t since;
+	bool utc;
+
+	if (mail_parse_human_timestamp(arg, &since, &utc) < 0) {
+		i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is no "
+			       "time: give a date (2024-05-06) or an "
+			       "age (2 days)", arg);
+	}
+	if (since > ioloop_time) {
+		i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is in the "
+			       "future: nothing was expunged since then", arg);
+	}
+	return since;
+}
+
 static bool undelete_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
 {
 	struct undelete_cmd_context *ctx =
 		container_of(_ctx, struct undelete_cmd_context, ctx);
-	bool utc;
 
 	switch (c) {
 	case 'm':
@@ -192,13 +251,7 @@ static bool undelete_parse_arg(struct doveadm_mail_cmd_context *_ctx, int c)
 		ctx->into = p_strdup(_ctx->pool, optarg);
 		return TRUE;
 	case 't':
-		/* doveadm goes on with a command whose argument was refused */
-		if (mail_parse_human_timestamp(optarg, &ctx->since,
-					       &utc) < 0) {
-			i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is no "
-				       "time: give a date (2024-05-06) or an "
-				       "age (2 days)", optarg);
-		}
+		ctx->since = undelete_parse_since(optarg);
 		ctx->since_given = TRUE;
 		return TRUE;
 	default:
@@ -241,10 +294,8 @@ static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
 				       "no set of UIDs", args[1]);
 		}
 	}
-	if (!ctx->mailbox) {
-		doveadm_print_header_simple("uid");
-		doveadm_print_header_simple("new-uid");
-	}
+	if (!undelete_headings_can_wait(ctx))
+		undelete_print_headings(ctx);
 }
 
 static void undelete_deinit(struct doveadm_mail_cmd_context *_ctx)
@@ -254,6 +305,7 @@ static void undelete_deinit(struct doveadm_mail_cmd_context *_ctx)
 
 	if (!ctx->printed)
 		pgbox_doveadm_print_nothing(_ctx);
+	undelete_print_headings(ctx);
 }
 
 static struct doveadm_mail_cmd_context *undelete_alloc(void)

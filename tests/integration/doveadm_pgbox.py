@@ -234,6 +234,8 @@ def test_undelete_arguments(lab):
     client.ok("SELECT INBOX")
     eq(client.ok("UID SEARCH ALL").numbers(), [2], "nothing was done")
     true(b"box" not in node.doveadm("mailbox", "list", user=user).stdout, "nor that")
+    for future in ("2099-05-06", "4000000000"):
+        fails(node, USAGE, '"%s" is in the future' % future, "undelete", "-t", future, "INBOX", user=user)
     # what -t takes
     for since in ("2024-05-06", "06-May-2024", "1714953600", "3 weeks"):
         fails(node, NOT_FOUND, 'has no mailbox "never"', "undelete", "-t", since, "never", user=user)
@@ -247,16 +249,40 @@ def test_undelete_a_mailbox(lab):
     before = client.ok("UID FETCH 1:* (FLAGS)").fetches()
     client.ok("CLOSE")
     client.ok("DELETE box")
-    node.doveadm("pgbox", "undelete", "-m", "box", user=user)
+    eq(table(node, "pgbox undelete", "-m", "box", user=user), [{"mailbox": "box", "new-mailbox": "box"}])
     client.ok("SELECT box")
     eq(client.ok("UID FETCH 1:* (FLAGS)").fetches().keys(), before.keys())
     client.ok("CLOSE")
     client.ok("DELETE box")
     client.ok("CREATE box")
     fails(node, NOT_POSSIBLE, "exists already", "undelete", "-m", "box", user=user)
-    node.doveadm("pgbox", "undelete", "-m", "-i", "old/box", "box", user=user)
+    eq(node.doveadm("pgbox", "undelete", "-m", "-i", "old/box", "box", user=user).stdout.split(),
+       [b"mailbox", b"new-mailbox", b"box", b"old/box"])
     has(b"old/box", node.doveadm("mailbox", "list", user=user).stdout)
     fails(node, NOT_FOUND, "has no deleted mailbox", "undelete", "-m", "never", user=user)
+
+
+@only("pgbox")
+def test_undelete_headings(lab):
+    """For scripts: none if it failed, but if there is nothing to be done; those of all users as well."""
+    node, user, client = prepared(lab)
+    client.ok("DELETE box")
+    expunge(client, "INBOX", "1:2")
+    tab = ("-f", "tab")
+    def printed(*args, user=user, flags=tab):
+        return node.doveadm("pgbox", "undelete", *args, user=user, flags=flags, check=False).stdout
+    for args in (("never",), ("-m", "never"), ("INBOX", "3"), ("-t", "1 hours", "never")):
+        eq(printed(*args), b"", args)
+        # as doveadm's own commands, so that it is JSON
+        eq(printed(*args, flags=("-f", "json")), b"[]", args)
+    eq(printed("INBOX", user="u1998"), b"", "an unknown user")
+    eq(printed("INBOX", "1"), b"uid\tnew-uid\n1\t4\n")
+    eq(printed("-m", "-i", "new/box", "box"), b"mailbox\tnew-mailbox\nbox\tnew/box\n")
+    eq(printed("-F", names(lab, user), "INBOX", user=None), b"Username\tuid\tnew-uid\n%s\t2\t5\n" % user.encode())
+    eq(printed("INBOX"), b"uid\tnew-uid\n")
+    # by a server, whose rows doveadm prints
+    expunge(client, "INBOX", "3")
+    eq(printed("INBOX", flags=tab + ("-o", "doveadm_worker_count=1")), b"uid\tnew-uid\n3\t6\n")
 
 
 @only("pgbox")

@@ -4,8 +4,8 @@ import threading
 import uuid
 
 from cluster import quote
-from sqllib import SqlError, refused, save_sql, with_store
-from tap import eq, true
+from sqllib import SqlError, complaint, refused, save_sql, with_store
+from tap import eq, has, true
 
 
 def call(store, function, *args):
@@ -70,6 +70,11 @@ def test_delete_in_steps_with_proof(store):
     refused("PB001", store.create, account, "later")
     refused("PB001", store.db.sql, "SELECT pgbox.account_find('%s')" % name)
     refused("PB003", store.admin.sql, "SELECT pgbox.account_create('%s')" % name)
+    for function in ("account_enable", "account_disable"):
+        refused("PB001", store.admin.sql, "SELECT pgbox.%s('%s')" % (function, name))
+        said = complaint(store, "pgbox.%s('%s')" % (function, name))
+        has('the deletion of account "%s" has begun' % name, said)
+        has("Call pgbox.account_delete()", said)
     steps = []
     while not steps or steps[-1]["account"][0] == 0:
         steps.append(delete(store, name, 2))

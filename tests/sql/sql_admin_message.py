@@ -5,8 +5,8 @@ import time
 import uuid
 
 from cluster import quote
-from sqllib import DELETED, FLAGGED, SEEN, refused, with_store
-from tap import eq, true
+from sqllib import DELETED, FLAGGED, SEEN, complaint, refused, with_store
+from tap import eq, has, true
 
 
 def rows(store, call):
@@ -115,6 +115,10 @@ def test_undelete(store):
     eq(rows(store, "message_undelete('%s', 'INBOX', p_into => 'box', p_limit => 9)" % name), [["4", "1"]])
     store.expunge(inbox, [5])
     eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[5])" % name), [["5", "7"]])
+    # where to
+    eq(store.admin.sql("SELECT target FROM pgbox.job WHERE what = 'message_undelete' AND target LIKE '%s%%' ORDER BY job_id DESC LIMIT 2"
+                       % name), [[name + ": INBOX"], [name + ": INBOX to box"]])
+    refused("22023", store.admin.sql, "SELECT * FROM pgbox.message_undelete('%s', 'INBOX', p_since => now() + '1 hour'::interval)" % name)
 
 
 @with_store
@@ -309,7 +313,90 @@ def test_restore_account(store):
     steps = []
     while not steps or steps[-1][2] == "t":
         steps += rows(store, "restore_account('%s', %s)" % (name, then))
-    eq(steps, [["INBOX", "1", "t"], ["a", "2", "t"], ["", "0", "f"]])
+    eq(steps, [["INBOX", "1", "t"], ["a", "2", "f"]])
+    eq(rows(store, "restore_account('%s', %s)" % (name, then)), [], "all is back")
     eq(store.uids(store.mailbox(account, "a")), [1, 2])
     eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [["INBOX", "1", "t"]])
     eq(len(store.uids(store.mailbox(account, "Old/INBOX"))), 1)
+
+
+@with_store
+def test_restore_account_in_steps(store):
+    """One mailbox a call; the last row says that it is the last, in the middle of the list too."""
+    name, account, inbox = store.account()
+    for box in [inbox] + [store.create(account, box) for box in ("a", "b", "c")]:
+        for _ in range(3):
+            store.save(box)
+    then = moment(store)
+    for box in ("a", "c"):
+        store.expunge(store.mailbox(account, box), [1, 2])
+    steps = []
+    while not steps or steps[-1][2] == "t":
+        steps += rows(store, "restore_account('%s', %s, p_limit => 1)" % (name, then))
+    eq(steps, [["a", "1", "t"], ["a", "1", "t"], ["c", "1", "t"], ["c", "1", "f"]])
+
+
+@with_store
+def test_restore_of_what_never_was(store):
+    """A name that is spelt wrong, and a time that is to come, are errors."""
+    name, account, inbox = store.account()
+    store.save(inbox)
+    store.create(account, "gone/child")
+    store.create(account, "gone")
+    store.admin.sql("SELECT pgbox.folder_delete('%s', 'gone')" % name)
+    calls = ("restore_preview('%s', '%s', %s)", "restore_mailbox('%s', '%s', %s)")
+    for call in calls:
+        for folder in ("inbox", "gone", "gone/child"):
+            eq(len(rows(store, call % (name, folder, "now()"))), call != calls[0])
+        refused("PB002", rows, store, call % (name, "Inbx", "now()"))
+        refused("PB001", rows, store, call % ("nobody", "INBOX", "now()"))
+        for when in ("now() + '1 minute'::interval", "'infinity'", "NULL"):
+            refused("22023", rows, store, call % (name, "INBOX", when))
+    store.create(account, "a/b")
+    refused("PB002", rows, store, calls[0] % (name, "a", "now()"))
+    refused("22023", rows, store, "restore_account('%s', now() + '1 minute'::interval)" % name)
+    refused("PB001", rows, store, "restore_account('nobody', now())")
+    # and say so
+    said = complaint(store, "pgbox.restore_mailbox('%s', 'Inbx', now())" % name)
+    has('account "%s" has no mailbox "Inbx", nor had it one within its retention' % name, said)
+
+
+@with_store
+def test_restore_tells_what_is_lost(store):
+    """How many messages purge has taken; not those that the account has elsewhere."""
+    name, account, inbox = store.account()
+    box = store.create(account, "box")
+    for _ in range(8):
+        store.save(inbox, uuid.uuid4().bytes)
+    store.force("UPDATE pgbox.message SET saved_at = now() - '30 days'::interval WHERE mailbox_id = %d" % inbox)
+    then = quote(store.admin.value("SELECT now() - '21 days'::interval"))
+    later = quote(store.admin.value("SELECT now() - '13 days'::interval"))
+    calls = ("restore_preview('%s', 'INBOX', %s)", "restore_mailbox('%s', 'inbox', %s)", "restore_account('%s', %s)")
+    # 1, 2 are lost, 3 was moved and is there, 4 was moved and expunged there, 5 was brought back
+    store.expunge(inbox, [1, 2, 5])
+    rows(store, "message_copy('%s', 'INBOX', '{3,4}', '%s', 'box', true)" % (name, name))
+    store.expunge(box, [2])
+    eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[5])" % name), [["5", "9"]])
+    store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '20 days'::interval WHERE mailbox_id = %d" % inbox)
+    store.purge()
+    # those of the last days can come back
+    store.expunge(inbox, [6, 7])
+    lost = "can't come back, because purge has removed their content: 2"
+    before = "is before retention, which reaches back to"
+    for call in calls:
+        for text in (lost, before):
+            has(text, complaint(store, "pgbox." + call % (name, then)), call)
+        eq(complaint(store, "pgbox." + call % (name, later)), "", call)
+        if call == calls[0]:
+            # warnings are lines of their own
+            eq([row[1] for row in rows(store, call % (name, then)) if len(row) > 1], ["6", "7"])
+            said = complaint(store, "pgbox." + call % (name, then))
+            has("account = '%s' AND folder = 'INBOX' AND bytes IS NULL" % name, said)
+    eq(len(store.admin.sql("SELECT 1 FROM pgbox.mail_history WHERE account = '%s' AND folder = 'INBOX' AND bytes IS NULL" % name)), 5)
+    # once, with the last step
+    store.expunge(inbox, [uid for uid in store.uids(inbox) if uid > 9])
+    step = "restore_mailbox('%s', 'INBOX', %s, p_limit => 1)" % (name, then)
+    eq([complaint(store, "pgbox." + step) != "" for _ in range(2)], [False, True])
+    # nothing is lost under a hold, whatever the time
+    store.admin.sql("SELECT pgbox.folder_set_hold('%s', 'INBOX', true)" % name)
+    true(before not in complaint(store, "pgbox." + calls[0] % (name, then)), "held")

@@ -4,7 +4,7 @@ import hashlib
 import uuid
 
 from cluster import quote
-from sqllib import FLAGGED, SEEN, refused, save_sql, with_store
+from sqllib import FLAGGED, FORCE, SEEN, refused, save_sql, with_store
 from tap import eq, true
 
 
@@ -167,11 +167,41 @@ def test_policies_that_make_no_sense(store):
     for account, mailbox, older_than, what in (
             ("%", "", "1 day", "all"), ("", "Trash", "1 day", "all"), ("%", "Trash\\", "1 day", "all"),
             ("a\\\\\\", "Trash", "1 day", "all"), ("Eve@%", "Trash", "1 day", "all"),
-            ("%", "Trash", "-1 day", "all"), ("%", "Trash", "1 day", "unseen")):
+            ("%", "Trash", "-1 day", "all"), ("%", "Trash", "1 day", "unseen"),
+            # a policy for what has just come, and one for 30 seconds, who meant days
+            ("%", "Trash", "0", "all"), ("%", "Trash", "30", "all"), ("%", "Trash", "59 minutes", "all")):
         refused("22023", store.admin.sql, write % (quote(account), quote(mailbox), older_than, what))
-    number = policy(store, "a\\_b\\\\", "Trash\\%", "0")
-    refused("22023", store.admin.sql, "UPDATE pgbox.policy SET what = 'x' WHERE policy_id = " + number)
+    number = policy(store, "a\\_b\\\\", "Trash\\%", "1 hour")
+    for change in ("what = 'x'", "older_than = '1 minute'"):
+        refused("22023", store.admin.sql, "UPDATE pgbox.policy SET %s WHERE policy_id = %s" % (change, number))
+    refused("23514", store.admin.sql, FORCE + "UPDATE pgbox.policy SET older_than = '1 minute' WHERE policy_id = " + number)
+    store.admin.sql("RESET session_replication_role")
     eq(rows(store, "policy_apply()"), [["0", "0", "f"]])
+
+
+@with_store
+@with_policies
+def test_pending_counts_each_message_once(store):
+    """For the policy by which it goes; as policy_apply does it."""
+    name, account, inbox = store.account()
+    box = store.create(account, "box")
+    for mailbox in (inbox, box):
+        aged(store, mailbox, 6)
+    store.store(inbox, [1, 4, 6], add=SEEN)
+    seen = policy(store, name, "%", "60 hours", "seen")
+    old = policy(store, name, "INBOX", "5 hours")
+    later = policy(store, name, "%", "100 hours")
+    store.admin.sql("UPDATE pgbox.policy SET enabled = false WHERE policy_id = " + policy(store, name, "%", "1 hour"))
+    pending = "SELECT policy_id, folder, messages FROM pgbox.policy_pending WHERE account = '%s'%s ORDER BY 2, 1"
+    wanted = [[seen, "INBOX", "2"], [old, "INBOX", "4"], [later, "box", "2"]]
+    eq(store.admin.sql(pending % (name, "")), wanted)
+    eq(store.admin.sql(pending % (name, " AND policy_id = " + old)), wanted[1:2])
+    eq(store.admin.sql(pending % (name, " AND folder = 'box'")), wanted[2:])
+    eq(store.admin.sql("SELECT sum(bytes) / sum(messages) FROM pgbox.policy_pending WHERE account = '%s'" % name),
+       store.admin.sql("SELECT avg(bytes) FROM pgbox.message_overview WHERE account = '%s'" % name))
+    eq(rows(store, "policy_apply()"), [["8", "0", "f"]])
+    eq(store.admin.sql("SELECT counts ->> 'policy %s', counts ->> 'policy %s', counts ->> 'policy %s' FROM pgbox.job"
+                       " ORDER BY job_id DESC LIMIT 1" % (seen, old, later)), [["2", "4", "2"]])
 
 
 @with_store

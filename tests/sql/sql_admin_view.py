@@ -55,6 +55,76 @@ def test_history(store):
 
 
 @with_store
+def test_history_tells_where_it_is_now(store):
+    """After an undelete and a move, copies too; only in this account."""
+    name, account, inbox = store.account()
+    other = store.account()[0]
+    box = store.create(account, "box")
+    for number in range(5):
+        store.save(inbox, b"%d" % number)
+    history = "SELECT uid, now_in FROM pgbox.mail_history WHERE account = '%s' AND folder = '%s' ORDER BY uid"
+    copy = "SELECT * FROM pgbox.message_copy('%s', 'INBOX', '{%d}', '%s', '%s', %s)"
+    store.admin.sql(copy % (name, 2, name, "box", True))
+    store.admin.sql(copy % (name, 3, other, "INBOX", True))
+    store.admin.sql(copy % (name, 4, name, "box", False))
+    store.expunge(inbox, [1, 4, 5])
+    eq(store.admin.sql(history % (name, "INBOX")), [["1", ""], ["2", "box UID 1"], ["3", ""], ["4", "box UID 2"], ["5", ""]])
+    store.admin.sql("SELECT * FROM pgbox.message_undelete('%s', 'INBOX', '{1,4}')" % name)
+    eq(store.admin.sql(history % (name, "INBOX")), [
+        ["1", "INBOX UID 6"], ["2", "box UID 1"], ["3", ""], ["4", "INBOX UID 7, box UID 2"], ["5", ""], ["6", ""], ["7", ""]])
+    store.admin.sql("SELECT * FROM pgbox.folder_move('%s', 'INBOX', '%s', 'x', 1); SELECT pgbox.folder_delete('%s', 'box')"
+                    % (name, other, name))
+    eq(store.admin.sql(history % (name, "INBOX"))[:2], [["1", ""], ["2", ""]])
+    then = store.admin.value("SELECT deleted_at - '1 ms'::interval FROM pgbox.mailbox WHERE mailbox_id = %d" % box)
+    store.force("UPDATE pgbox.message SET saved_at = '2020-01-01' WHERE mailbox_id = %d" % box)
+    store.admin.sql("SELECT * FROM pgbox.restore_mailbox('%s', 'box', '%s', 'back')" % (name, then))
+    eq(store.admin.sql(history % (name, "box")), [["1", "back UID 1"], ["2", "INBOX UID 7, back UID 2"]])
+
+
+def header(sender, subject):
+    """A header with these two fields."""
+    return b"From: %s\r\nX-Subject: not this\r\nSubject: %s\r\n\r\n" % (sender, subject)
+
+
+@with_store
+def test_lost_mail_by_sender_and_subject(store):
+    """The mail from Bob about invoices that is gone: one SELECT."""
+    name, account, inbox = store.account()
+    box = store.create(account, "box")
+    store.save(inbox, b"1", header=header(b"Bob Smith <b.smith@example.org>", b"Your\r\n invoice"))
+    store.save(inbox, b"2", header=header(b"=?utf-8?Q?Bj=C3=B6rn?= <bob@example.org>", b"=?ISO-8859-1?q?F=FCr_Sie:?=\r\n =?utf-8?B?IEludm9pY2U=?= 2"))
+    store.save(inbox, b"3", header=header(b"bob@example.org", b"Invoice 3"))
+    store.save(inbox, b"4", header=header(b"anna@example.org", b"Invoice 4"))
+    store.save(box, b"5", header=header(b"bob@example.org", b"Rechnung, invoice \xc3\xbc"))
+    store.save(box, b"6", header=header(b"bob@example.org", b"lunch"))
+    store.expunge(inbox, [1, 2, 4])
+    store.expunge(box, [1, 2])
+    eq(store.admin.sql("SELECT folder, uid, state, subject FROM pgbox.mail_history WHERE account = '%s'"
+                       " AND sender ILIKE '%%bob%%' AND subject ILIKE '%%invoice%%' AND state <> 'there' ORDER BY 1, 2" % name), [
+                           ["INBOX", "1", "expunged", "Your invoice"], ["INBOX", "2", "expunged", "F\u00fcr Sie: Invoice 2"],
+                           ["box", "1", "expunged", "Rechnung, invoice \u00fc"]])
+    eq(store.admin.value("SELECT sender FROM pgbox.mail_history WHERE account = '%s' AND folder = 'INBOX' AND uid = 2" % name),
+       "Bj\u00f6rn <bob@example.org>")
+    # as long as the content is there
+    store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '15 days'::interval WHERE mailbox_id = %d" % box)
+    store.purge()
+    eq(store.admin.sql("SELECT uid, sender, subject FROM pgbox.mail_history WHERE account = '%s' AND folder = 'box'"
+                       " ORDER BY 1" % name), [["1", "", ""], ["2", "", ""]])
+
+
+@with_store
+def test_headers_that_are_not_as_they_should_be(store):
+    """What can't be decoded stays as it is, and nothing fails."""
+    for subject, wanted in (
+            (b"=?x-unknown?Q?a=41?=", "=?x-unknown?Q?a=41?="), (b"=?utf-8?B?!!?= b", "=?utf-8?B?!!?= b"),
+            (b"=?utf-8?Q?=FF?=", "=?utf-8?Q?=FF?="), (b"=?utf-8?Q??=x", "x"), (b"=?utf-8?Q?a=4?=", "a=4"),
+            (b"=?US-ASCII*EN?q?a_b?= c =?us-ascii?b?ZA==?=", "a b c d"), (b"\xff \\", "\\377 \\\\"), (b"a \\ b", "a \\ b"),
+            (b"=?utf-8?Q?=00?=", "=?utf-8?Q?=00?="), (b"=?utf-8?Q?no end", "=?utf-8?Q?no end"), (b"", "")):
+        eq(store.admin.value("SELECT pgbox.header_text('\\x%s', 'subject')" % (b"Subject: " + subject + b"\r\n\r\n").hex()), wanted, subject)
+    eq(store.admin.value("SELECT pgbox.header_text('', 'subject') IS NULL"), "t")
+
+
+@with_store
 def test_senders(store):
     name, _, inbox = store.account()
     store.save(inbox, header=HEADER)
@@ -150,3 +220,12 @@ def test_what_the_reader_may(store):
     for call in ("account_delete('x')", "message_search('x', 'y')", "restore_mailbox('x', 'y', now())", "account_set_hold('x', true)"):
         refused("42501", store.db.sql, "SELECT * FROM pgbox." + call)
     true(store.admin.value("SELECT count(*) FROM pgbox.account_overview") != "0", "the owner sees them")
+    # who wrote to whom about what is told by none of what statistics may read
+    eq(store.admin.sql("SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid"
+                       " WHERE c.relnamespace = 'pgbox'::regnamespace AND c.relkind IN ('r', 'v')"
+                       " AND attname IN ('sender', 'subject', 'message_id', 'header', 'envelope', 'head', 'data')"
+                       " AND (has_column_privilege('pgbox_reader', attrelid, attnum, 'SELECT')"
+                       " OR c.relkind = 'v' AND has_column_privilege('pgbox_dovecot', attrelid, attnum, 'SELECT'))"), [])
+    for function in ("header_text(bytea, text)", "header_word(text, text, text)", "header_field(bytea, text)"):
+        eq(store.admin.sql("SELECT has_function_privilege(r, 'pgbox.%s', 'EXECUTE') FROM unnest('{pgbox_reader,pgbox_dovecot,pgbox_admin}'"
+                           "::text[]) AS r" % function), [["f"], ["f"], ["t"]])

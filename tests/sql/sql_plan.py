@@ -73,6 +73,7 @@ def test_plans(store):
     pulls(store, mailbox)
     small_changes(store, mailbox)
     lookups(store, account)
+    history(store, mailbox)
 
 
 def pulls(store, mailbox):
@@ -116,3 +117,18 @@ def lookups(store, account):
     true(used < 300, "a look for children reads %d pages" % used)
     used = buffers(store.db, "SELECT count(*) FROM pgbox.purge()")
     true(used < 300, "a purge with nothing to do reads %d pages" % used)
+
+
+def history(store, mailbox):
+    """One message of a large mailbox, and one that was brought back; a whole mailbox isn't compiled by JIT."""
+    name = store.admin.value("SELECT a.name FROM pgbox.account AS a JOIN pgbox.mailbox AS m USING (account_id)"
+                             " WHERE m.mailbox_id = %d" % mailbox)
+    store.admin.sql("SELECT * FROM pgbox.message_undelete('%s', 'INBOX', '{11000}')" % name)
+    ask = "SELECT * FROM pgbox.mail_history WHERE account = '%s' AND folder = 'INBOX'%s"
+    for uid, now_in in ((100, ""), (11000, "INBOX UID %d" % (COUNT + 1))):
+        sql = ask % (name, " AND uid = %d" % uid)
+        eq([row[-3] for row in store.admin.sql(sql)], [now_in])
+        used = buffers(store.admin, sql)
+        true(used < 100, "the history of a message reads %d pages" % used)
+    cost = float(re.search(r"cost=[0-9.]+\.\.([0-9.]+) ", store.admin.value("EXPLAIN " + ask % (name, ""))).group(1))
+    true(cost < float(store.admin.value("SHOW jit_above_cost")), "cost of a mailbox's history: %d" % cost)

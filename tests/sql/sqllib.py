@@ -215,6 +215,13 @@ def with_store(test):
     return dressed(run, test)
 
 
+def complaint(store, call):
+    """What psql says beside the rows of a call: errors, warnings and hints."""
+    done = proc.run([os.path.join(bindir(), "psql"), "-XAtq", "-c", "SELECT * FROM " + call, store.cluster.uri("postgres")],
+                    env=dict(os.environ, PGPASSWORD=PASSWORD), check=False)
+    return done.stderr.decode()
+
+
 def dressed(run, test):
     """A decorator's function, with the looks of the test that it runs."""
     run.__name__ = test.__name__
