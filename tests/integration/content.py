@@ -145,11 +145,12 @@ def compare_line(sides, line, what):
 
 
 def trimmed(key, value):
-    """A BODY or BODYSTRUCTURE without blanks around its strings.
+    """BODY, BODYSTRUCTURE, ENVELOPE without blanks around their strings.
 
     Dovecot's parser leaves a blank before the value of a header line of
-    several KB or not, depending on how the stream cuts the line."""
-    if key not in ("BODY", "BODYSTRUCTURE"):
+    several KB or not, depending on how the stream cuts the line. pgbox gives
+    what it was when the message was saved."""
+    if key not in ("BODY", "BODYSTRUCTURE", "ENVELOPE"):
         return value
     if isinstance(value, list):
         return [trimmed(key, item) for item in value]
