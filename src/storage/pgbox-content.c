@@ -3,6 +3,7 @@
 #include "lib.h"
 #include "array.h"
 #include "buffer.h"
+#include "settings-parser.h"
 #include "mail-cache.h"
 #include "mail-user.h"
 #include "pgbox-error.h"
@@ -15,6 +16,7 @@
 
 #include <openssl/evp.h>
 
+#define CONTENT_DEFAULT_CACHE_SIZE (1024ULL * 1024 * 1024)
 #define CONTENT_FIELD_NAME "pgbox.content"
 /* sizes and digest, and the largest header that is kept apart */
 #define CONTENT_MAX_START (sizeof(struct pgbox_content_info) + \
@@ -24,6 +26,33 @@ static struct pgbox_content_cache *content_cache(struct pgbox_mailbox *mbox)
 {
 	/* an index that isn't filled has no messages to note keys for */
 	return mbox->index_cold ? NULL : mbox->storage->content_cache;
+}
+
+int pgbox_content_get_cache(struct mail_user *user,
+			    struct pgbox_content_cache **cache_r,
+			    const char **error_r)
+{
+	const char *dir = mail_user_plugin_getenv(user, "pgbox_content_cache");
+	const char *size =
+		mail_user_plugin_getenv(user, "pgbox_content_cache_size");
+	uoff_t max_bytes = CONTENT_DEFAULT_CACHE_SIZE;
+	const char *error;
+
+	*cache_r = NULL;
+	if (size != NULL && settings_get_size(size, &max_bytes, &error) < 0) {
+		*error_r = t_strdup_printf("pgbox_content_cache_size: %s",
+					   error);
+		return -1;
+	}
+	if (dir == NULL || *dir == '\0' || max_bytes == 0)
+		return 0;
+	if (*dir != '/') {
+		*error_r = t_strdup_printf("pgbox_content_cache: must be an "
+					   "absolute path, not %s", dir);
+		return -1;
+	}
+	*cache_r = pgbox_content_cache_init(dir, max_bytes, user->event);
+	return 0;
 }
 
 void pgbox_content_open(struct pgbox_mailbox *mbox)

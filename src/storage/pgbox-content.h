@@ -12,6 +12,7 @@
    field of Dovecot's cache file, so a session that has it needs nothing from
    the database; and if it is lost, it comes with the message's row again. */
 
+struct mail_user;
 struct pgbox_content_cache;
 struct pgbox_mail;
 struct pgbox_mailbox;
@@ -29,6 +30,11 @@ struct pgbox_content_info {
 	unsigned char digest[PGBOX_DIGEST_SIZE];
 };
 
+/* The cache that pgbox_content_cache and pgbox_content_cache_size tell of; *cache_r
+   is NULL if there is to be none. Returns 0; -1 and what is wrong with them. */
+int pgbox_content_get_cache(struct mail_user *user,
+			    struct pgbox_content_cache **cache_r,
+			    const char **error_r);
 /* Call when a mailbox's index was opened. */
 void pgbox_content_open(struct pgbox_mailbox *mbox);
 

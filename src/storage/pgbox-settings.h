@@ -4,7 +4,6 @@
 struct mail_namespace;
 struct mail_user;
 struct pgbox_conn;
-struct pgbox_content_cache;
 
 /* Names of the storage and of the list driver, in mail_location and in
    namespaces. */
@@ -15,12 +14,6 @@ struct pgbox_content_cache;
    pgbox_db isn't set (*error_r tells so). */
 struct pgbox_conn *
 pgbox_user_get_conn(struct mail_user *user, const char **error_r);
-
-/* The cache that pgbox_content_cache and pgbox_content_cache_size tell of; *cache_r
-   is NULL if there is to be none. Returns 0; -1 and what is wrong with them. */
-int pgbox_user_get_content_cache(struct mail_user *user,
-				 struct pgbox_content_cache **cache_r,
-				 const char **error_r);
 
 /* Name of the account that owns a namespace's mailboxes: its owner's username,
    or for a public namespace the setting pgbox_public_account. NULL if there is

@@ -9,6 +9,7 @@
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
 #include "pgbox-content-cache.h"
+#include "pgbox-content.h"
 #include "pgbox-db-admin.h"
 #include "pgbox-db-mailbox.h"
 #include "pgbox-storage-error.h"
@@ -68,8 +69,8 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
 	if (storage->conn == NULL)
 		return -1;
-	if (pgbox_user_get_content_cache(_storage->user,
-					 &storage->content_cache, error_r) < 0)
+	if (pgbox_content_get_cache(_storage->user, &storage->content_cache,
+				    error_r) < 0)
 		return -1;
 	storage_set_prefetch(_storage);
 	/* stored with the message: no need to parse it */
