@@ -268,7 +268,11 @@ BEGIN
              WHERE m.account_id = p_account
              LIMIT p_limit) AS o
      WHERE g.mailbox_id = o.mailbox_id AND g.uid = o.uid
-    RETURNING g.content_id)
+    RETURNING g.mailbox_id, g.uid, g.content_id),
+  states AS (
+    DELETE FROM pgbox.message_state AS s
+     USING gone AS o
+     WHERE s.mailbox_id = o.mailbox_id AND s.uid = o.uid)
   SELECT array_agg(g.content_id) INTO v_contents FROM gone AS g;
   RETURN QUERY SELECT 'messages', COALESCE(cardinality(v_contents), 0)::bigint, '{}'::bigint[];
   WITH gone AS (
