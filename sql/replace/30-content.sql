@@ -186,6 +186,7 @@ DECLARE
   v_short bigint[];
   v_contents bigint[];
   v_gone bigint[];
+  v_uids bigint[];
   v_count bigint;
   v_more boolean := false;
   v_jobs interval;
@@ -219,17 +220,16 @@ BEGIN
     -- Not those that somebody is changing: who changes messages of deleted
     -- mailboxes has locked their counters, which are not locked here, and goes
     -- over the rows in another order.
-    -- ARRAY(), for it is run once. In a join it may be run again, and would pass
-    -- over what is deleted by then: more than p_limit would go.
+    v_uids := ARRAY(SELECT i.uid
+                      FROM pgbox.message AS i
+                      JOIN pgbox.message_state AS s ON s.mailbox_id = i.mailbox_id AND s.uid = i.uid
+                     WHERE i.mailbox_id = v_mailbox
+                     ORDER BY i.uid
+                     LIMIT p_limit FOR UPDATE OF i, s SKIP LOCKED);
+    DELETE FROM pgbox.message_state AS s WHERE s.mailbox_id = v_mailbox AND s.uid = ANY (v_uids);
     WITH gone AS (
       DELETE FROM pgbox.message AS g
-       WHERE g.mailbox_id = v_mailbox
-         AND g.uid = ANY (ARRAY(SELECT i.uid
-                                  FROM pgbox.message AS i
-                                  JOIN pgbox.message_state AS s ON s.mailbox_id = i.mailbox_id AND s.uid = i.uid
-                                 WHERE i.mailbox_id = v_mailbox
-                                 ORDER BY i.uid
-                                 LIMIT p_limit FOR UPDATE OF i, s SKIP LOCKED))
+       WHERE g.mailbox_id = v_mailbox AND g.uid = ANY (v_uids)
       RETURNING g.content_id)
     SELECT count(*), array_agg(g.content_id) INTO v_count, v_gone FROM gone AS g;
     tombstones := tombstones + v_count;

@@ -260,21 +260,30 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v_box record;
   v_contents bigint[];
   v_tombstones bigint[];
   v_dropped record;
   v_emptied bigint[];
 BEGIN
-  WITH gone AS (
-    DELETE FROM pgbox.message AS g
-     USING (SELECT i.mailbox_id, i.uid
+  -- by mailbox, so that indexes will do
+  FOR v_box IN
+    SELECT o.mailbox_id, array_agg(o.uid) AS uids
+      FROM (SELECT i.mailbox_id, i.uid
               FROM pgbox.mailbox AS m
               JOIN pgbox.message AS i ON i.mailbox_id = m.mailbox_id
              WHERE m.account_id = p_account
              LIMIT p_limit) AS o
-     WHERE g.mailbox_id = o.mailbox_id AND g.uid = o.uid
-    RETURNING g.content_id)
-  SELECT array_agg(g.content_id) INTO v_contents FROM gone AS g;
+     GROUP BY o.mailbox_id
+  LOOP
+    WITH gone AS (
+      DELETE FROM pgbox.message AS g
+       WHERE g.mailbox_id = v_box.mailbox_id AND g.uid = ANY (v_box.uids)
+      RETURNING g.content_id)
+    SELECT v_contents || array_agg(g.content_id) INTO v_contents FROM gone AS g;
+    DELETE FROM pgbox.message_state AS s
+     WHERE s.mailbox_id = v_box.mailbox_id AND s.uid = ANY (v_box.uids);
+  END LOOP;
   RETURN QUERY SELECT 'messages', COALESCE(cardinality(v_contents), 0)::bigint, '{}'::bigint[];
   WITH gone AS (
     DELETE FROM pgbox.expunged AS g

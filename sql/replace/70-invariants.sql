@@ -425,6 +425,7 @@ BEGIN
     SELECT s.mailbox_id, v_message.new_uid, v_modseq, s.flags, s.keywords
       FROM pgbox.message_state AS s WHERE s.mailbox_id = p_mailbox AND s.uid = v_message.uid;
     DELETE FROM pgbox.message AS g WHERE g.mailbox_id = p_mailbox AND g.uid = v_message.uid;
+    DELETE FROM pgbox.message_state AS s WHERE s.mailbox_id = p_mailbox AND s.uid = v_message.uid;
     UPDATE pgbox.expunged AS e SET modseq = v_modseq WHERE e.mailbox_id = p_mailbox AND e.uid = v_message.uid;
     v_changed := v_changed + 1;
   END LOOP;

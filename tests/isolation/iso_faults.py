@@ -98,3 +98,22 @@ def test_purge_locks_counters_first(lab):
            "  PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = v_mailbox FOR UPDATE;\n"
            "  -- Contents of tombstones past retention.",
            r"deadlock detected")
+
+
+@timeout(120)
+def test_nobody_looks_after_references(lab):
+    """What stands in for foreign keys, taken away one by one: contents that a copy
+    doesn't lock, a plain INSERT that doesn't, deletions that aren't looked at. The
+    specs see it by what "pgbox-schema verify" says in the end, or by the error that
+    doesn't come."""
+    missing = r"has no content: \d+ is missing|^content N belongs to no message"
+    breaks(lab, "reference-content", "message_append", "       FOR KEY SHARE OF c SKIP LOCKED", "", missing)
+    breaks(lab, "reference-content", "rule_message_insert",
+           "WHERE c.content_id = NEW.content_id FOR KEY SHARE SKIP LOCKED", "WHERE c.content_id = NEW.content_id", missing)
+    breaks(lab, "reference-content", "reference_to_content", "IS NOT NULL\n     OR", "IS NOT NULL AND false\n     OR", missing)
+    breaks(lab, "reference-content", "reference_to_content", "LIMIT 1) IS NOT NULL THEN", "LIMIT 1) IS NOT NULL AND false THEN",
+           r"has no content: \d+ is missing")
+    breaks(lab, "reference-mailbox", "reference_to_mailbox", "IS NOT NULL\n     OR", "IS NOT NULL AND false\n     OR",
+           r"there is no such mailbox")
+    breaks(lab, "reference-mailbox", "reference_to_mailbox", "LIMIT 1) IS NOT NULL THEN", "LIMIT 1) IS NOT NULL AND false THEN",
+           r"there is no such mailbox")

@@ -74,7 +74,7 @@ def run_text(cluster, text, dbname="pgbox"):
     if done.returncode != 0:
         raise LabError("isolationtester: exit %d\n%s" % (done.returncode, (done.stdout + done.stderr).decode()))
     # the ids of mailboxes are other ones each time
-    return re.sub(r"mailbox \d+", "mailbox N", (done.stdout + done.stderr).decode())
+    return re.sub(r"(mailbox|content) \d+", r"\1 N", (done.stdout + done.stderr).decode())
 
 
 def run_spec(cluster, name, dbname="pgbox"):
