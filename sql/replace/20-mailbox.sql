@@ -209,6 +209,8 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_mailbox bigint;
 BEGIN
   PERFORM pgbox.account_lock(p_account);
   IF pgbox.mailbox_has_children(p_account, p_name) THEN
@@ -216,11 +218,13 @@ BEGIN
   END IF;
   DELETE FROM pgbox.mailbox AS m
    WHERE m.account_id = p_account AND m.name = p_name
-     AND m.guid IS NULL AND m.deleted_at IS NULL;
+     AND m.guid IS NULL AND m.deleted_at IS NULL
+  RETURNING m.mailbox_id INTO v_mailbox;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no node "%"', p_name USING ERRCODE = 'PB002';
   END IF;
-  PERFORM pgbox.job_record_folder('folder_delete', p_account, p_name, '{"node": true}', p_reason);
+  PERFORM pgbox.job_record_folder('folder_delete', p_account, p_name,
+                                  jsonb_build_object('mailbox_id', v_mailbox, 'node', true), p_reason);
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_delete_node(bigint, text, text) IS 'Delete a node of the tree that is no mailbox and has no children. p_reason NULL: the role that is logged in';
@@ -260,7 +264,10 @@ BEGIN
   IF v_count = 0 THEN
     RAISE EXCEPTION 'there is no mailbox "%"', p_old USING ERRCODE = 'PB002';
   END IF;
-  PERFORM pgbox.job_record_folder('folder_rename', p_account, p_old, jsonb_build_object('new', p_new, 'mailboxes', v_count), p_reason);
+  PERFORM pgbox.job_record_folder('folder_rename', p_account, p_old,
+                                  jsonb_build_object('mailbox_id', m.mailbox_id, 'new', p_new, 'mailboxes', v_count), p_reason)
+     FROM pgbox.mailbox AS m
+    WHERE m.account_id = p_account AND m.name = p_new AND m.deleted_at IS NULL;
   IF p_old = 'INBOX' THEN
     PERFORM pgbox.inbox_remake(p_account, m.mailbox_id)
        FROM pgbox.mailbox AS m

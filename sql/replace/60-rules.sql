@@ -372,7 +372,8 @@ BEGIN
   END IF;
   PERFORM 1 FROM pgbox.account AS a WHERE a.account_id = OLD.account_id FOR NO KEY UPDATE;
   IF OLD.guid IS NULL THEN
-    PERFORM pgbox.job_record_folder('folder_delete', OLD.account_id, OLD.name, '{"node": true}');
+    PERFORM pgbox.job_record_folder('folder_delete', OLD.account_id, OLD.name,
+                                    jsonb_build_object('mailbox_id', OLD.mailbox_id, 'node', true));
     RETURN OLD;
   END IF;
   PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = OLD.mailbox_id FOR NO KEY UPDATE;

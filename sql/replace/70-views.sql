@@ -94,10 +94,10 @@ COMMENT ON COLUMN pgbox.folder_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.folder_history.folder IS 'Full name, before it was renamed';
 COMMENT ON COLUMN pgbox.folder_history.what IS 'made, renamed, deleted, restored or purged';
 COMMENT ON COLUMN pgbox.folder_history.new_name IS 'The name that it got, if it was renamed or restored';
-COMMENT ON COLUMN pgbox.folder_history.messages IS 'How many were in it; NULL: not counted, or a node';
+COMMENT ON COLUMN pgbox.folder_history.messages IS 'How many were in it when it was deleted or restored; NULL: a node';
 COMMENT ON COLUMN pgbox.folder_history.done_at IS 'When';
 COMMENT ON COLUMN pgbox.folder_history.done_by IS 'Role, and for the plugin''s role service and client';
-COMMENT ON COLUMN pgbox.folder_history.mailbox_id IS 'Number of the mailbox, if it was written down';
+COMMENT ON COLUMN pgbox.folder_history.mailbox_id IS 'Number of the mailbox, whatever it was called';
 
 CREATE OR REPLACE VIEW pgbox.message_overview AS
 SELECT a.name AS account, m.name AS folder, g.uid, c.virtual_size AS bytes, concat_ws(' ', CASE WHEN s.flags & 1 <> 0 THEN '\Answered' END, CASE WHEN s.flags & 2 <> 0 THEN '\Flagged' END,

@@ -102,10 +102,12 @@ def test_nodes(store):
     name, account, _ = store.account()
     for child in ("a/x", "b/x"):
         store.db.sql("SELECT pgbox.mailbox_delete(%d, %d)" % (account, store.create(account, child)))
+    first, second = store.mailbox(account, "a"), store.mailbox(account, "b")
     last = newest(store)
     store.db.sql("SELECT pgbox.mailbox_delete_node(%d, 'a', %s)" % (account, quote(CLIENT)))
     store.admin.sql("DELETE FROM pgbox.mailbox WHERE account_id = %d AND name = 'b'" % account)
-    eq(jobs(store, last), [("folder_delete", name + ": a", PLUGIN, {"node": True}), ("folder_delete", name + ": b", "postgres", {"node": True})])
+    eq(jobs(store, last), [("folder_delete", name + ": a", PLUGIN, {"mailbox_id": first, "node": True}),
+                           ("folder_delete", name + ": b", "postgres", {"mailbox_id": second, "node": True})])
 
 
 @with_store
@@ -120,10 +122,10 @@ def test_who_renamed_a_folder(store):
     acting(store).sql("UPDATE pgbox.mailbox SET name = 'f' WHERE mailbox_id = %d" % box)
     eq(store.names(account), ["INBOX", "f", "f/b"])
     eq(jobs(store, last), [
-        ("folder_rename", name + ": a", PLUGIN, {"new": "c", "mailboxes": 2}),
-        ("folder_rename", name + ": c", "pgbox_dovecot", {"new": "d", "mailboxes": 2}),
-        ("folder_rename", name + ": d", "postgres as pgbox_admin", {"new": "e", "mailboxes": 2}),
-        ("folder_rename", name + ": e", "postgres as pgbox_admin", {"new": "f", "mailbox_id": box})])
+        ("folder_rename", name + ": a", PLUGIN, {"mailbox_id": box, "new": "c", "mailboxes": 2}),
+        ("folder_rename", name + ": c", "pgbox_dovecot", {"mailbox_id": box, "new": "d", "mailboxes": 2}),
+        ("folder_rename", name + ": d", "postgres as pgbox_admin", {"mailbox_id": box, "new": "e", "mailboxes": 2}),
+        ("folder_rename", name + ": e", "postgres as pgbox_admin", {"mailbox_id": box, "new": "f"})])
     refused("PB003", store.db.sql, "SELECT pgbox.mailbox_rename(%d, 'f', 'INBOX', 'x')" % account)
     eq(len(jobs(store, last)), 4, "what was refused isn't recorded")
 
@@ -152,6 +154,7 @@ def test_where_did_my_folder_go(store):
         ["a: b", "made", "", "", "postgres"], ["a: b", "renamed", "c", "", PLUGIN], ["c", "deleted", "", "1", PLUGIN],
         ["c", "restored", "d", "1", "postgres"], ["d", "deleted", "", "1", "postgres"], ["d", "restored", "e", "1", "postgres"],
         ["e", "deleted", "", "1", PLUGIN], ["e", "purged", "", "", "pgbox_dovecot"]])
+    eq(store.admin.value("SELECT count(*) FROM pgbox.folder_history WHERE mailbox_id = %d" % box), "8", "by its number, too")
     eq(store.admin.value("SELECT counts ->> 'deleted_reason' FROM pgbox.job WHERE counts ->> 'mailbox' = '%s: e'" % name), CLIENT,
        "purge's record says who had deleted it")
 
