@@ -161,7 +161,7 @@ SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h
           FROM pgbox.expunged AS e
          WHERE e.mailbox_id = m.mailbox_id) AS h
   LEFT JOIN pgbox.content AS c ON c.content_id = h.content_id;
-COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id. Of a deleted mailbox nothing is here once purge has removed it: job tells when';
+COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id. Of a deleted mailbox nothing is here once purge has removed it: folder_history tells of that';
 COMMENT ON COLUMN pgbox.mail_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.mail_history.folder IS 'Mailbox, by its name now';
 COMMENT ON COLUMN pgbox.mail_history.folder_deleted_at IS 'When the mailbox was deleted';

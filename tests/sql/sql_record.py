@@ -126,8 +126,12 @@ def test_who_renamed_a_folder(store):
         ("folder_rename", name + ": c", "pgbox_dovecot", {"mailbox_id": box, "new": "d", "mailboxes": 2}),
         ("folder_rename", name + ": d", "postgres as pgbox_admin", {"mailbox_id": box, "new": "e", "mailboxes": 2}),
         ("folder_rename", name + ": e", "postgres as pgbox_admin", {"mailbox_id": box, "new": "f"})])
+    store.db.sql("SELECT pgbox.mailbox_rename(%d, 'f', 'g', %s)" % (account, quote(CLIENT)))
+    eq(store.db.value("SELECT split_part(last_job, ' at ', 1) FROM pgbox.store_status()"), "folder_rename by postgres as pgbox_admin",
+       "not what a client did")
+    store.db.sql("SELECT pgbox.mailbox_rename(%d, 'g', 'f', %s)" % (account, quote(CLIENT)))
     refused("PB003", store.db.sql, "SELECT pgbox.mailbox_rename(%d, 'f', 'INBOX', 'x')" % account)
-    eq(len(jobs(store, last)), 4, "what was refused isn't recorded")
+    eq(len(jobs(store, last)), 6, "what was refused isn't recorded")
 
 
 @with_store
