@@ -418,50 +418,6 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.rule_mailbox_deleted() IS 'Trigger: count the change of the tree after DELETE; INBOX and nodes with children are made anew';
 
--- ---- settings --------------------------------------------------------------
-
--- A password's hash is a way to guess the password, so the record has neither.
-CREATE OR REPLACE FUNCTION pgbox.rule_recorded()
-RETURNS trigger
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  v_old jsonb := '{}';
-  v_new jsonb := '{}';
-  v_row jsonb;
-  v_counts jsonb;
-BEGIN
-  IF TG_OP <> 'INSERT' THEN
-    v_old := to_jsonb(OLD);
-  END IF;
-  IF TG_OP <> 'DELETE' THEN
-    v_new := to_jsonb(NEW);
-  END IF;
-  v_row := v_old || v_new;
-  SELECT jsonb_object_agg(c.name, CASE WHEN c.name = 'password_hash' THEN to_jsonb('not shown'::text)
-                                       WHEN TG_OP = 'UPDATE' THEN jsonb_build_object('old', v_old -> c.name, 'new', v_new -> c.name)
-                                       ELSE v_row -> c.name END)
-    INTO v_counts
-    FROM jsonb_object_keys(v_row) AS c (name)
-   WHERE v_old -> c.name IS DISTINCT FROM v_new -> c.name;
-  IF v_counts IS NOT NULL THEN
-    PERFORM pgbox.job_record(
-      lower(TG_OP) || ' ' || TG_TABLE_NAME,
-      CASE TG_TABLE_NAME
-      WHEN 'store' THEN 'store'
-      WHEN 'policy' THEN format('policy %s: %s: %s', v_row ->> 'policy_id', v_row ->> 'account', v_row ->> 'mailbox')
-      WHEN 'account' THEN COALESCE(v_old ->> 'name', v_new ->> 'name')
-      ELSE COALESCE((SELECT a.name FROM pgbox.account AS a WHERE a.account_id = (v_row ->> 'account_id')::bigint), 'account ' || (v_row ->> 'account_id'))
-           || COALESCE(': ' || (v_row ->> 'name'), '')
-      END,
-      v_counts, 'done');
-  END IF;
-  RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION pgbox.rule_recorded() IS 'Trigger: write down in job what plain DML has set: for UPDATE the columns that have changed';
-
 CREATE OR REPLACE FUNCTION pgbox.rule_subscription()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -515,3 +471,47 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgbox.rule_subscription_updated() IS 'Trigger: count a change of the subscriptions';
+
+-- ---- settings --------------------------------------------------------------
+
+-- A password's hash is a way to guess the password, so the record has neither.
+CREATE OR REPLACE FUNCTION pgbox.rule_recorded()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_old jsonb := '{}';
+  v_new jsonb := '{}';
+  v_row jsonb;
+  v_counts jsonb;
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    v_old := to_jsonb(OLD);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    v_new := to_jsonb(NEW);
+  END IF;
+  v_row := v_old || v_new;
+  SELECT jsonb_object_agg(c.name, CASE WHEN c.name = 'password_hash' THEN to_jsonb('not shown'::text)
+                                       WHEN TG_OP = 'UPDATE' THEN jsonb_build_object('old', v_old -> c.name, 'new', v_new -> c.name)
+                                       ELSE v_row -> c.name END)
+    INTO v_counts
+    FROM jsonb_object_keys(v_row) AS c (name)
+   WHERE v_old -> c.name IS DISTINCT FROM v_new -> c.name;
+  IF v_counts IS NOT NULL THEN
+    PERFORM pgbox.job_record(
+      lower(TG_OP) || ' ' || TG_TABLE_NAME,
+      CASE TG_TABLE_NAME
+      WHEN 'store' THEN 'store'
+      WHEN 'policy' THEN format('policy %s: %s: %s', v_row ->> 'policy_id', v_row ->> 'account', v_row ->> 'mailbox')
+      WHEN 'account' THEN COALESCE(v_old ->> 'name', v_new ->> 'name')
+      ELSE COALESCE((SELECT a.name FROM pgbox.account AS a WHERE a.account_id = (v_row ->> 'account_id')::bigint), 'account ' || (v_row ->> 'account_id'))
+           || COALESCE(': ' || (v_row ->> 'name'), '')
+      END,
+      v_counts, 'done');
+  END IF;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_recorded() IS 'Trigger: write down in job what plain DML has set: for UPDATE the columns that have changed';
