@@ -17,8 +17,12 @@ CREATE INDEX account_retention_idx ON pgbox.account (retention) WHERE retention 
 COMMENT ON INDEX pgbox.account_retention_idx IS 'Finds the few accounts with a retention of their own';
 
 ALTER TABLE pgbox.mailbox
-  ADD COLUMN legal_hold boolean NOT NULL DEFAULT false;
+  ADD COLUMN legal_hold boolean NOT NULL DEFAULT false,
+  ADD COLUMN deleted_reason text,
+  -- what was deleted before has no reason
+  ADD CONSTRAINT mailbox_deleted_reason_check CHECK (deleted_reason IS NULL OR deleted_at IS NOT NULL);
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
+COMMENT ON COLUMN pgbox.mailbox.deleted_reason IS 'What deleted it: service and client, or "SQL by" and role; NULL: it isn''t deleted, or was when nobody wrote that down';
 
 ALTER TABLE pgbox.store
   ADD COLUMN job_retention interval NOT NULL DEFAULT '1 year',
@@ -49,7 +53,7 @@ CREATE TABLE pgbox.policy (
   enabled boolean NOT NULL DEFAULT true,
   note text,
   created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  created_by text NOT NULL DEFAULT SESSION_USER,
+  created_by text NOT NULL,
   CONSTRAINT policy_pkey PRIMARY KEY (policy_id),
   CONSTRAINT policy_names_check CHECK (account <> '' AND mailbox <> ''),
   CONSTRAINT policy_older_than_check CHECK (older_than >= '1 hour'::interval),
@@ -65,13 +69,13 @@ COMMENT ON COLUMN pgbox.policy.what IS 'all; seen: those with \Seen; unflagged: 
 COMMENT ON COLUMN pgbox.policy.enabled IS 'False: not applied, and not pending';
 COMMENT ON COLUMN pgbox.policy.note IS 'Why it is there';
 COMMENT ON COLUMN pgbox.policy.created_at IS 'When it was made';
-COMMENT ON COLUMN pgbox.policy.created_by IS 'Who made it';
+COMMENT ON COLUMN pgbox.policy.created_by IS 'Who made it: the role that was logged in, and the one that it acted as';
 
 CREATE TABLE pgbox.job (
   job_id bigint GENERATED ALWAYS AS IDENTITY,
   what text NOT NULL,
   target text NOT NULL,
-  done_by text NOT NULL DEFAULT SESSION_USER,
+  done_by text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT pg_catalog.statement_timestamp(),
   ended_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   counts jsonb NOT NULL,
@@ -79,13 +83,13 @@ CREATE TABLE pgbox.job (
   CONSTRAINT job_pkey PRIMARY KEY (job_id)
 );
 CREATE INDEX job_ended_at_idx ON pgbox.job (ended_at);
-COMMENT ON TABLE pgbox.job IS 'What administrators'' functions and purge changed. A call that was interrupted or rolled back changed nothing and has no row. Rows stay for store.job_retention';
+COMMENT ON TABLE pgbox.job IS 'What administrators'' functions and purge changed, what was set by plain DML, and which folders anybody renamed or deleted. What was interrupted or rolled back changed nothing and has no row. Rows stay for store.job_retention';
 COMMENT ON COLUMN pgbox.job.job_id IS 'Identity';
-COMMENT ON COLUMN pgbox.job.what IS 'The function';
+COMMENT ON COLUMN pgbox.job.what IS 'The function, or the table and what was done to it; folder_rename and the like also if it wasn''t by this function';
 COMMENT ON COLUMN pgbox.job.target IS 'What it worked on';
-COMMENT ON COLUMN pgbox.job.done_by IS 'The role that was logged in';
+COMMENT ON COLUMN pgbox.job.done_by IS 'The role that was logged in, the one that it acted as, and for the plugin''s role service and client';
 COMMENT ON COLUMN pgbox.job.started_at IS 'When the call began';
 COMMENT ON COLUMN pgbox.job.ended_at IS 'When its work was done';
-COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers';
+COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers, and what it set';
 COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is, or may be, work for another call; busy: some mailboxes were in use and left for another call';
 COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones, and those that go';

@@ -81,6 +81,7 @@ BEGIN
   VALUES (p_name, pgbox.password_hash(p_password))
   RETURNING account_id INTO v_account;
   PERFORM pgbox.mailbox_create(v_account, 'INBOX', true, NULL, NULL, NULL);
+  PERFORM pgbox.job_record('account_create', p_name, jsonb_build_object('account_id', v_account, 'password', p_password IS NOT NULL), 'done');
   RETURN v_account;
 EXCEPTION WHEN unique_violation THEN
   RAISE EXCEPTION 'account "%" exists already', p_name USING ERRCODE = 'PB003';
@@ -100,6 +101,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
   END IF;
+  PERFORM pgbox.job_record('account_set_password', p_name, jsonb_build_object('password', p_password IS NOT NULL), 'done');
 END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_password(text, text) IS 'Set the password of an account; NULL: no login by password';

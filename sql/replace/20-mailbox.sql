@@ -169,7 +169,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_name_usable(text) IS 'Can IMAP have a mailbox of this name?';
 
-CREATE OR REPLACE FUNCTION pgbox.mailbox_delete(p_account bigint, p_mailbox bigint)
+CREATE OR REPLACE FUNCTION pgbox.mailbox_delete(p_account bigint, p_mailbox bigint, p_reason text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -181,7 +181,7 @@ BEGIN
   -- writers hold this lock while they add messages: after it none will
   PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_mailbox FOR NO KEY UPDATE;
   UPDATE pgbox.mailbox AS m
-     SET deleted_at = clock_timestamp()
+     SET deleted_at = clock_timestamp(), deleted_reason = COALESCE(p_reason, pgbox.who())
    WHERE m.mailbox_id = p_mailbox AND m.account_id = p_account
      AND m.guid IS NOT NULL AND m.deleted_at IS NULL
   RETURNING m.name INTO v_name;
@@ -189,15 +189,28 @@ BEGIN
     RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
   END IF;
   PERFORM pgbox.mailbox_fill_gap(p_account, p_mailbox, v_name);
+  PERFORM pgbox.job_record_folder('folder_delete', p_account, v_name,
+                                  jsonb_build_object('mailbox_id', c.mailbox_id, 'messages', c.messages), p_reason)
+     FROM pgbox.mailbox_counter AS c
+    WHERE c.mailbox_id = p_mailbox;
 END
 $$;
-COMMENT ON FUNCTION pgbox.mailbox_delete(bigint, bigint) IS 'Delete a mailbox; it stays restorable until it is purged';
+COMMENT ON FUNCTION pgbox.mailbox_delete(bigint, bigint, text) IS 'Delete a mailbox; it stays restorable until it is purged. p_reason NULL: the role that is logged in';
 
-CREATE OR REPLACE FUNCTION pgbox.mailbox_delete_node(p_account bigint, p_name text)
+CREATE OR REPLACE FUNCTION pgbox.mailbox_delete(p_account bigint, p_mailbox bigint)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'SELECT pgbox.mailbox_delete(p_account, p_mailbox, NULL)';
+COMMENT ON FUNCTION pgbox.mailbox_delete(bigint, bigint) IS 'mailbox_delete as plugins of version 1 call it';
+
+CREATE OR REPLACE FUNCTION pgbox.mailbox_delete_node(p_account bigint, p_name text, p_reason text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_mailbox bigint;
 BEGIN
   PERFORM pgbox.account_lock(p_account);
   IF pgbox.mailbox_has_children(p_account, p_name) THEN
@@ -205,19 +218,31 @@ BEGIN
   END IF;
   DELETE FROM pgbox.mailbox AS m
    WHERE m.account_id = p_account AND m.name = p_name
-     AND m.guid IS NULL AND m.deleted_at IS NULL;
+     AND m.guid IS NULL AND m.deleted_at IS NULL
+  RETURNING m.mailbox_id INTO v_mailbox;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no node "%"', p_name USING ERRCODE = 'PB002';
   END IF;
+  PERFORM pgbox.job_record_folder('folder_delete', p_account, p_name,
+                                  jsonb_build_object('mailbox_id', v_mailbox, 'node', true), p_reason);
 END
 $$;
-COMMENT ON FUNCTION pgbox.mailbox_delete_node(bigint, text) IS 'Delete a node of the tree that is no mailbox and has no children';
+COMMENT ON FUNCTION pgbox.mailbox_delete_node(bigint, text, text) IS 'Delete a node of the tree that is no mailbox and has no children. p_reason NULL: the role that is logged in';
 
-CREATE OR REPLACE FUNCTION pgbox.mailbox_rename(p_account bigint, p_old text, p_new text)
+CREATE OR REPLACE FUNCTION pgbox.mailbox_delete_node(p_account bigint, p_name text)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'SELECT pgbox.mailbox_delete_node(p_account, p_name, NULL)';
+COMMENT ON FUNCTION pgbox.mailbox_delete_node(bigint, text) IS 'mailbox_delete_node as plugins of version 1 call it';
+
+CREATE OR REPLACE FUNCTION pgbox.mailbox_rename(p_account bigint, p_old text, p_new text, p_reason text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_count bigint;
 BEGIN
   PERFORM pgbox.account_lock(p_account);
   IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
@@ -235,9 +260,14 @@ BEGIN
    WHERE m.account_id = p_account AND m.deleted_at IS NULL
      AND (m.name = p_old
           OR (p_old <> 'INBOX' AND m.name >= p_old || '/' AND m.name < p_old || '0'));
-  IF NOT FOUND THEN
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  IF v_count = 0 THEN
     RAISE EXCEPTION 'there is no mailbox "%"', p_old USING ERRCODE = 'PB002';
   END IF;
+  PERFORM pgbox.job_record_folder('folder_rename', p_account, p_old,
+                                  jsonb_build_object('mailbox_id', m.mailbox_id, 'new', p_new, 'mailboxes', v_count), p_reason)
+     FROM pgbox.mailbox AS m
+    WHERE m.account_id = p_account AND m.name = p_new AND m.deleted_at IS NULL;
   IF p_old = 'INBOX' THEN
     PERFORM pgbox.inbox_remake(p_account, m.mailbox_id)
        FROM pgbox.mailbox AS m
@@ -247,7 +277,14 @@ EXCEPTION WHEN check_violation THEN
   RAISE EXCEPTION 'the name of a mailbox would be too long' USING ERRCODE = 'PB008';
 END
 $$;
-COMMENT ON FUNCTION pgbox.mailbox_rename(bigint, text, text) IS 'Rename a mailbox with all below it; INBOX leaves an empty INBOX and its children behind';
+COMMENT ON FUNCTION pgbox.mailbox_rename(bigint, text, text, text) IS 'Rename a mailbox with all below it; INBOX leaves an empty INBOX and its children behind. p_reason NULL: the role that is logged in';
+
+CREATE OR REPLACE FUNCTION pgbox.mailbox_rename(p_account bigint, p_old text, p_new text)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'SELECT pgbox.mailbox_rename(p_account, p_old, p_new, NULL)';
+COMMENT ON FUNCTION pgbox.mailbox_rename(bigint, text, text) IS 'mailbox_rename as plugins of version 1 call it';
 
 CREATE OR REPLACE FUNCTION pgbox.subscription_set(p_account bigint, p_name text, p_subscribed boolean)
 RETURNS boolean

@@ -277,7 +277,7 @@ BEGIN
   IF FOUND THEN
     DELETE FROM pgbox.mailbox AS m
      WHERE m.mailbox_id = v_mailbox
-    RETURNING jsonb_build_object('deleted_at', m.deleted_at, 'mailbox',
+    RETURNING jsonb_build_object('mailbox_id', m.mailbox_id, 'deleted_at', m.deleted_at, 'deleted_reason', m.deleted_reason, 'mailbox',
                                  (SELECT a.name FROM pgbox.account AS a WHERE a.account_id = m.account_id) || ': ' || m.name)
       INTO v_removed;
     mailboxes := 1;

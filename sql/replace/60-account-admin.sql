@@ -2,15 +2,6 @@
 -- transaction; those that may have much to do take a limit and say what is left.
 -- They are no procedures that COMMIT: such may not pin their search_path.
 
-CREATE OR REPLACE FUNCTION pgbox.job_record(p_what text, p_target text, p_counts jsonb, p_outcome text)
-RETURNS void
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-  INSERT INTO pgbox.job (what, target, counts, outcome) VALUES (p_what, p_target, p_counts, p_outcome)
-$$;
-COMMENT ON FUNCTION pgbox.job_record(text, text, jsonb, text) IS 'Write down what a function did, in its transaction';
-
 CREATE OR REPLACE FUNCTION pgbox.account_rename(p_name text, p_new text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -231,7 +222,7 @@ BEGIN
      FOR NO KEY UPDATE;
   DELETE FROM pgbox.mailbox AS m WHERE m.account_id = p_account AND m.guid IS NULL;
   UPDATE pgbox.mailbox AS m
-     SET deleted_at = clock_timestamp()
+     SET deleted_at = clock_timestamp(), deleted_reason = pgbox.who()
    WHERE m.account_id = p_account AND m.deleted_at IS NULL;
 END
 $$;

@@ -252,8 +252,10 @@ BEGIN
     PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = NEW.mailbox_id FOR NO KEY UPDATE;
   END IF;
   IF NEW.deleted_at IS NOT NULL THEN
+    NEW.deleted_reason := COALESCE(NEW.deleted_reason, pgbox.who());
     RETURN NEW;
   END IF;
+  NEW.deleted_reason := NULL;
   IF OLD.deleted_at IS NOT NULL THEN
     -- a node that has taken the place of the mailbox gives way
     DELETE FROM pgbox.mailbox AS m
@@ -332,6 +334,22 @@ BEGIN
                                              FROM new_rows AS n
                                              JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
                                             WHERE n.deleted_at IS NULL AND o.deleted_at IS NOT NULL));
+  PERFORM pgbox.job_record_folder(
+            d.what, d.account_id, d.name,
+            jsonb_build_object('mailbox_id', d.mailbox_id)
+            || CASE d.what WHEN 'folder_delete' THEN jsonb_build_object('messages', c.messages)
+                           WHEN 'folder_rename' THEN jsonb_build_object('new', d.new)
+                           ELSE jsonb_build_object('new', d.new, 'messages', c.messages, 'deleted_at', d.deleted_at,
+                                                   'deleted_reason', d.deleted_reason) END)
+     FROM (SELECT o.account_id, o.mailbox_id, o.name, n.name AS new, o.deleted_at, o.deleted_reason,
+                  CASE WHEN (n.deleted_at IS NULL) = (o.deleted_at IS NULL) THEN 'folder_rename'
+                       WHEN n.deleted_at IS NULL THEN 'folder_undelete' ELSE 'folder_delete' END AS what
+             FROM new_rows AS n
+             JOIN old_rows AS o ON o.mailbox_id = n.mailbox_id
+            WHERE (n.deleted_at IS NULL) <> (o.deleted_at IS NULL) OR n.name <> o.name
+            ORDER BY o.account_id, o.name) AS d
+     -- none: a node
+     LEFT JOIN LATERAL (SELECT i.messages FROM pgbox.mailbox_counter AS i WHERE i.mailbox_id = d.mailbox_id LIMIT 1) AS c ON true;
   RETURN NULL;
 EXCEPTION
   WHEN unique_violation THEN
@@ -354,10 +372,18 @@ BEGIN
   END IF;
   PERFORM 1 FROM pgbox.account AS a WHERE a.account_id = OLD.account_id FOR NO KEY UPDATE;
   IF OLD.guid IS NULL THEN
+    PERFORM pgbox.job_record_folder('folder_delete', OLD.account_id, OLD.name,
+                                    jsonb_build_object('mailbox_id', OLD.mailbox_id, 'node', true));
     RETURN OLD;
   END IF;
   PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = OLD.mailbox_id FOR NO KEY UPDATE;
-  UPDATE pgbox.mailbox AS m SET deleted_at = statement_timestamp() WHERE m.mailbox_id = OLD.mailbox_id;
+  UPDATE pgbox.mailbox AS m
+     SET deleted_at = statement_timestamp(), deleted_reason = pgbox.who()
+   WHERE m.mailbox_id = OLD.mailbox_id;
+  PERFORM pgbox.job_record_folder('folder_delete', OLD.account_id, OLD.name,
+                                  jsonb_build_object('mailbox_id', c.mailbox_id, 'messages', c.messages))
+     FROM pgbox.mailbox_counter AS c
+    WHERE c.mailbox_id = OLD.mailbox_id;
   RETURN NULL;
 END
 $$;
@@ -445,3 +471,47 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgbox.rule_subscription_updated() IS 'Trigger: count a change of the subscriptions';
+
+-- ---- settings --------------------------------------------------------------
+
+-- A password's hash is a way to guess the password, so the record has neither.
+CREATE OR REPLACE FUNCTION pgbox.rule_recorded()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_old jsonb := '{}';
+  v_new jsonb := '{}';
+  v_row jsonb;
+  v_counts jsonb;
+BEGIN
+  IF TG_OP <> 'INSERT' THEN
+    v_old := to_jsonb(OLD);
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    v_new := to_jsonb(NEW);
+  END IF;
+  v_row := v_old || v_new;
+  SELECT jsonb_object_agg(c.name, CASE WHEN c.name = 'password_hash' THEN to_jsonb('not shown'::text)
+                                       WHEN TG_OP = 'UPDATE' THEN jsonb_build_object('old', v_old -> c.name, 'new', v_new -> c.name)
+                                       ELSE v_row -> c.name END)
+    INTO v_counts
+    FROM jsonb_object_keys(v_row) AS c (name)
+   WHERE v_old -> c.name IS DISTINCT FROM v_new -> c.name;
+  IF v_counts IS NOT NULL THEN
+    PERFORM pgbox.job_record(
+      lower(TG_OP) || ' ' || TG_TABLE_NAME,
+      CASE TG_TABLE_NAME
+      WHEN 'store' THEN 'store'
+      WHEN 'policy' THEN format('policy %s: %s: %s', v_row ->> 'policy_id', v_row ->> 'account', v_row ->> 'mailbox')
+      WHEN 'account' THEN COALESCE(v_old ->> 'name', v_new ->> 'name')
+      ELSE COALESCE((SELECT a.name FROM pgbox.account AS a WHERE a.account_id = (v_row ->> 'account_id')::bigint), 'account ' || (v_row ->> 'account_id'))
+           || COALESCE(': ' || (v_row ->> 'name'), '')
+      END,
+      v_counts, 'done');
+  END IF;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_recorded() IS 'Trigger: write down in job what plain DML has set: for UPDATE the columns that have changed';

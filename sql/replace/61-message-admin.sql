@@ -35,13 +35,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.folder_held(bigint) IS 'Is the mailbox or its account under legal hold?';
 
-CREATE OR REPLACE FUNCTION pgbox.who()
-RETURNS text
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT 'SQL by ' || session_user || CASE current_setting('role') WHEN 'none' THEN '' ELSE ' as ' || current_setting('role') END $$;
-COMMENT ON FUNCTION pgbox.who() IS 'The reason that tombstones of administrators give, whether they call functions or DELETE';
-
 CREATE OR REPLACE FUNCTION pgbox.flags_sum(p_flags text)
 RETURNS smallint
 LANGUAGE plpgsql IMMUTABLE
@@ -554,9 +547,17 @@ COMMENT ON FUNCTION pgbox.restore_account(text, timestamptz, text, integer) IS '
 
 CREATE OR REPLACE FUNCTION pgbox.folder_create(p_account text, p_folder text, p_special_use text DEFAULT NULL)
 RETURNS bigint
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pgbox.mailbox_create(pgbox.account_find(p_account), p_folder, true, NULL, NULL, p_special_use) $$;
+AS $$
+DECLARE
+  v_mailbox bigint := pgbox.mailbox_create(pgbox.account_find(p_account), p_folder, true, NULL, NULL, p_special_use);
+BEGIN
+  PERFORM pgbox.job_record('folder_create', p_account || ': ' || p_folder,
+                           jsonb_strip_nulls(jsonb_build_object('mailbox_id', v_mailbox, 'special_use', p_special_use)), 'done');
+  RETURN v_mailbox;
+END
+$$;
 COMMENT ON FUNCTION pgbox.folder_create(text, text, text) IS 'Make a mailbox; returns its mailbox_id';
 
 CREATE OR REPLACE FUNCTION pgbox.folder_ensure(p_account text, p_folder text)
@@ -572,7 +573,7 @@ BEGIN
                                              AND m.guid IS NOT NULL AND m.deleted_at IS NULL) THEN
     RETURN;
   END IF;
-  PERFORM pgbox.mailbox_create(v_account, p_folder, true, NULL, NULL, NULL);
+  PERFORM pgbox.folder_create(p_account, p_folder);
 END
 $$;
 COMMENT ON FUNCTION pgbox.folder_ensure(text, text) IS 'Make a mailbox if it isn''t there';
@@ -581,14 +582,14 @@ CREATE OR REPLACE FUNCTION pgbox.folder_rename(p_account text, p_folder text, p_
 RETURNS void
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pgbox.mailbox_rename(pgbox.account_find(p_account), p_folder, p_new) $$;
+AS $$ SELECT pgbox.mailbox_rename(pgbox.account_find(p_account), p_folder, p_new, NULL) $$;
 COMMENT ON FUNCTION pgbox.folder_rename(text, text, text) IS 'Rename a mailbox with all below it';
 
 CREATE OR REPLACE FUNCTION pgbox.folder_delete(p_account text, p_folder text)
 RETURNS void
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pgbox.mailbox_delete(pgbox.account_find(p_account), pgbox.folder_find(p_account, p_folder)) $$;
+AS $$ SELECT pgbox.mailbox_delete(pgbox.account_find(p_account), pgbox.folder_find(p_account, p_folder), NULL) $$;
 COMMENT ON FUNCTION pgbox.folder_delete(text, text) IS 'Delete a mailbox; folder_undelete brings it back within retention';
 
 CREATE OR REPLACE FUNCTION pgbox.folder_empty(p_account text, p_folder text, p_limit bigint DEFAULT 10000)
@@ -644,11 +645,13 @@ DECLARE
   v_account bigint := pgbox.account_find(p_account);
   v_new text := COALESCE(p_new, p_folder);
   v_mailbox bigint;
+  v_deletion jsonb;
   v_rows record;
 BEGIN
   PERFORM pgbox.account_lock(v_account);
   -- the mailbox before its counters: purge has it, and never waits for counters
-  SELECT m.mailbox_id INTO v_mailbox
+  SELECT m.mailbox_id, jsonb_build_object('mailbox_id', m.mailbox_id, 'deleted_at', m.deleted_at, 'deleted_reason', m.deleted_reason)
+    INTO v_mailbox, v_deletion
     FROM pgbox.mailbox AS m
    WHERE m.account_id = v_account AND m.name = p_folder AND m.deleted_at IS NOT NULL AND m.guid IS NOT NULL
    ORDER BY m.deleted_at DESC
@@ -661,7 +664,7 @@ BEGIN
   DELETE FROM pgbox.mailbox AS m
    WHERE m.account_id = v_account AND m.name = v_new AND m.guid IS NULL AND m.deleted_at IS NULL;
   PERFORM pgbox.mailbox_add_parents(v_account, v_new);
-  UPDATE pgbox.mailbox AS m SET deleted_at = NULL, name = v_new WHERE m.mailbox_id = v_mailbox;
+  UPDATE pgbox.mailbox AS m SET deleted_at = NULL, deleted_reason = NULL, name = v_new WHERE m.mailbox_id = v_mailbox;
   SELECT count(*) AS messages, count(*) FILTER (WHERE s.flags & 8 = 0) AS unseen, COALESCE(sum(t.virtual_size), 0) AS virtual_size
     INTO v_rows
     FROM pgbox.message AS g
@@ -679,7 +682,7 @@ BEGIN
   END IF;
   PERFORM pgbox.quota_check_restored(ARRAY[v_mailbox]);
   PERFORM pgbox.job_record('folder_undelete', p_account || ': ' || p_folder,
-                           jsonb_build_object('name', v_new, 'messages', v_rows.messages), 'done');
+                           v_deletion || jsonb_build_object('new', v_new, 'messages', v_rows.messages), 'done');
   PERFORM pgbox.signal_from_doveadm(ARRAY[v_mailbox]);
   RETURN v_mailbox;
 EXCEPTION WHEN unique_violation THEN

@@ -30,10 +30,11 @@ BEGIN
     RAISE EXCEPTION 'a policy can''t be about "%"', NEW.what
       USING ERRCODE = '22023', HINT = 'what is all, seen (messages with \Seen) or unflagged (those without \Flagged).';
   END IF;
+  NEW.created_by := CASE TG_OP WHEN 'INSERT' THEN pgbox.done_by() ELSE OLD.created_by END;
   RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION pgbox.rule_policy_write() IS 'Trigger: a policy that makes no sense is refused with what to write instead';
+COMMENT ON FUNCTION pgbox.rule_policy_write() IS 'Trigger: a policy that makes no sense is refused with what to write instead; who makes one is written down';
 
 CREATE OR REPLACE VIEW pgbox.policy_target AS
 SELECT p.policy_id, p.account AS account_pattern, p.older_than, p.by_received, p.what,

@@ -110,7 +110,8 @@ COMMENT ON COLUMN pgbox.account_overview.created_at IS 'When it was made';
 CREATE OR REPLACE VIEW pgbox.folder_overview AS
 SELECT a.name AS account, m.name AS folder, m.mailbox_id, c.messages, c.unseen, c.virtual_size AS bytes,
        m.uidvalidity, c.uid_next, c.highest_modseq, m.special_use, m.legal_hold OR a.legal_hold AS legal_hold, m.created_at, m.deleted_at,
-       CASE WHEN NOT (m.legal_hold OR a.legal_hold) THEN m.deleted_at + COALESCE(a.retention, s.retention) END AS restorable_until
+       CASE WHEN NOT (m.legal_hold OR a.legal_hold) THEN m.deleted_at + COALESCE(a.retention, s.retention) END AS restorable_until,
+       m.deleted_reason
   FROM pgbox.account AS a
  CROSS JOIN pgbox.store AS s
   JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
@@ -130,6 +131,29 @@ COMMENT ON COLUMN pgbox.folder_overview.legal_hold IS 'Is it, or its account, un
 COMMENT ON COLUMN pgbox.folder_overview.created_at IS 'When it was made';
 COMMENT ON COLUMN pgbox.folder_overview.deleted_at IS 'When it was deleted';
 COMMENT ON COLUMN pgbox.folder_overview.restorable_until IS 'Until when folder_undelete works; NULL: it isn''t deleted, or under hold';
+COMMENT ON COLUMN pgbox.folder_overview.deleted_reason IS 'What deleted it: service and client, or "SQL by" and role';
+
+-- Dovecot's user names have no spaces, so the first ": " ends the account's name.
+-- A purge removes one mailbox at most.
+CREATE OR REPLACE VIEW pgbox.folder_history AS
+SELECT split_part(t.target, ': ', 1) AS account, substr(t.target, strpos(t.target, ': ') + 2) AS folder, t.what,
+       t.counts ->> 'new' AS new_name, (t.counts ->> 'messages')::bigint AS messages, t.done_at, t.done_by,
+       (t.counts ->> 'mailbox_id')::bigint AS mailbox_id
+  FROM (SELECT CASE j.what WHEN 'folder_create' THEN 'made' WHEN 'folder_rename' THEN 'renamed' WHEN 'folder_delete' THEN 'deleted'
+                           WHEN 'folder_undelete' THEN 'restored' ELSE 'purged' END AS what,
+               COALESCE(j.counts ->> 'mailbox', j.target) AS target, j.counts, j.ended_at AS done_at, j.done_by
+          FROM pgbox.job AS j
+         WHERE j.what IN ('folder_create', 'folder_rename', 'folder_delete', 'folder_undelete')
+            OR (j.what = 'purge' AND j.counts ? 'mailbox')) AS t;
+COMMENT ON VIEW pgbox.folder_history IS 'Where did my folder go? What job says of folders that were made by an administrator, renamed, deleted, restored or purged, by their names of that time. What is below a renamed one moves along and has no row';
+COMMENT ON COLUMN pgbox.folder_history.account IS 'Name of the account';
+COMMENT ON COLUMN pgbox.folder_history.folder IS 'Full name, before it was renamed';
+COMMENT ON COLUMN pgbox.folder_history.what IS 'made, renamed, deleted, restored or purged';
+COMMENT ON COLUMN pgbox.folder_history.new_name IS 'The name that it got, if it was renamed or restored';
+COMMENT ON COLUMN pgbox.folder_history.messages IS 'How many were in it when it was deleted or restored; NULL: a node';
+COMMENT ON COLUMN pgbox.folder_history.done_at IS 'When';
+COMMENT ON COLUMN pgbox.folder_history.done_by IS 'Role, and for the plugin''s role service and client';
+COMMENT ON COLUMN pgbox.folder_history.mailbox_id IS 'Number of the mailbox, whatever it was called';
 
 CREATE OR REPLACE VIEW pgbox.message_overview AS
 SELECT a.name AS account, m.name AS folder, g.uid, c.virtual_size AS bytes, concat_ws(' ', CASE WHEN s.flags & 1 <> 0 THEN '\Answered' END, CASE WHEN s.flags & 2 <> 0 THEN '\Flagged' END,
@@ -200,7 +224,8 @@ CREATE OR REPLACE VIEW pgbox.mail_history AS
 SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h.uid, h.guid,
        CASE WHEN h.moved_to IS NOT NULL THEN 'moved' WHEN h.expunged_at IS NOT NULL THEN 'expunged'
             WHEN m.deleted_at IS NOT NULL THEN 'deleted with its mailbox' ELSE 'there' END AS state,
-       h.saved_at, COALESCE(h.expunged_at, m.deleted_at) AS gone_at, h.reason,
+       h.saved_at, COALESCE(h.expunged_at, m.deleted_at) AS gone_at,
+       CASE WHEN h.expunged_at IS NULL THEN m.deleted_reason ELSE h.reason END AS reason,
        CASE WHEN h.moved_to IS NOT NULL THEN pgbox.folder_label(h.moved_to) END AS moved_to,
        concat_ws(' ', CASE WHEN h.flags & 1 <> 0 THEN '\Answered' END, CASE WHEN h.flags & 2 <> 0 THEN '\Flagged' END,
                  CASE WHEN h.flags & 4 <> 0 THEN '\Deleted' END, CASE WHEN h.flags & 8 <> 0 THEN '\Seen' END, CASE WHEN h.flags & 16 <> 0 THEN '\Draft' END) AS flags, c.virtual_size AS bytes,
@@ -227,7 +252,7 @@ SELECT a.name AS account, m.name AS folder, m.deleted_at AS folder_deleted_at, h
           FROM pgbox.expunged AS e
          WHERE e.mailbox_id = m.mailbox_id) AS h
   LEFT JOIN pgbox.content AS c ON c.content_id = h.content_id;
-COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id; by sender and subject, for which all headers that it is asked for are read, so name the account. Of a deleted mailbox nothing is here once purge has removed it: job tells when';
+COMMENT ON VIEW pgbox.mail_history IS 'Why is this mail gone? Each message that is or was in a mailbox, as far as tombstones go back: by account, folder, uid, guid or message_id; by sender and subject, for which all headers that it is asked for are read, so name the account. Of a deleted mailbox nothing is here once purge has removed it: folder_history tells of that';
 COMMENT ON COLUMN pgbox.mail_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.mail_history.folder IS 'Mailbox, by its name now';
 COMMENT ON COLUMN pgbox.mail_history.folder_deleted_at IS 'When the mailbox was deleted';
@@ -236,7 +261,7 @@ COMMENT ON COLUMN pgbox.mail_history.guid IS 'Message GUID; copies and moves kee
 COMMENT ON COLUMN pgbox.mail_history.state IS 'there, expunged, moved, or deleted with its mailbox';
 COMMENT ON COLUMN pgbox.mail_history.saved_at IS 'When it came into the mailbox';
 COMMENT ON COLUMN pgbox.mail_history.gone_at IS 'When it was expunged or moved, or the mailbox deleted';
-COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it: service and client, "SQL by" and role, or policy and its number';
+COMMENT ON COLUMN pgbox.mail_history.reason IS 'What did it, or deleted the mailbox: service and client, "SQL by" and role, or policy and its number';
 COMMENT ON COLUMN pgbox.mail_history.moved_to IS 'Account and mailbox that it was moved to';
 COMMENT ON COLUMN pgbox.mail_history.flags IS 'Flags, or those that it had';
 COMMENT ON COLUMN pgbox.mail_history.bytes IS 'Virtual size; NULL: its content is gone';

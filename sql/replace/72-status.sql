@@ -69,7 +69,8 @@ AS $$
          u.messages, u.mailboxes,
          (SELECT count(*) FROM pgbox.policy AS p WHERE p.enabled),
          (SELECT format('%s by %s at %s: %s', j.what, j.done_by, date_trunc('second', j.ended_at), j.outcome)
-            FROM pgbox.job AS j ORDER BY j.ended_at DESC LIMIT 1)
+            -- not what clients did with their folders
+            FROM pgbox.job AS j WHERE strpos(j.done_by, ': ') = 0 ORDER BY j.ended_at DESC LIMIT 1)
     FROM pgbox.store AS s
    CROSS JOIN (SELECT count(*) AS mailboxes, COALESCE(sum(c.messages), 0)::bigint AS messages,
                       COALESCE(sum(c.virtual_size), 0)::bigint AS bytes
@@ -78,7 +79,7 @@ AS $$
                 WHERE m.deleted_at IS NULL) AS n
    CROSS JOIN pgbox.purgeable() AS u
 $$;
-COMMENT ON FUNCTION pgbox.store_status() IS 'The store in one row: versions, sizes, what purge would take now, the latest entry of job';
+COMMENT ON FUNCTION pgbox.store_status() IS 'The store in one row: versions, sizes, what purge would take now, the latest entry of job that isn''t a client''s';
 
 CREATE OR REPLACE FUNCTION pgbox.account_status(p_account text)
 RETURNS TABLE (

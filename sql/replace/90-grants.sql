@@ -89,7 +89,7 @@ GRANT SELECT ON pgbox.mailbox, pgbox.mailbox_counter, pgbox.mailbox_keyword, pgb
   TO pgbox_admin;
 GRANT UPDATE (flags, keywords) ON pgbox.message_state TO pgbox_admin;
 GRANT INSERT (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order), DELETE ON pgbox.message TO pgbox_admin;
-GRANT UPDATE (name, special_use, deleted_at), DELETE ON pgbox.mailbox TO pgbox_admin;
+GRANT UPDATE (name, special_use, deleted_at, deleted_reason), DELETE ON pgbox.mailbox TO pgbox_admin;
 GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
 GRANT UPDATE (job_retention) ON pgbox.store TO pgbox_admin;
 GRANT UPDATE (expunged_at, reason) ON pgbox.expunged TO pgbox_admin;
@@ -97,10 +97,10 @@ GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;
 GRANT SELECT (username) ON pgbox.dovecot_passdb TO pgbox_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pgbox.policy TO pgbox_admin;
 GRANT SELECT ON pgbox.job, pgbox.account_quota, pgbox.account_overview, pgbox.folder_overview, pgbox.message_overview,
-                pgbox.sender_overview, pgbox.mail_history, pgbox.revivable, pgbox.policy_target, pgbox.policy_pending,
+                pgbox.sender_overview, pgbox.mail_history, pgbox.folder_history, pgbox.revivable, pgbox.policy_target, pgbox.policy_pending,
                 pgbox.storage_overview, pgbox.garbage_overview, pgbox.table_health, pgbox.replica_lag
   TO pgbox_admin;
 -- views and arguments that are left out ask these, as whoever reads or calls
-GRANT EXECUTE ON FUNCTION pgbox.who(), pgbox.header_field(bytea, text), pgbox.header_address(bytea),
+GRANT EXECUTE ON FUNCTION pgbox.who(), pgbox.done_by(), pgbox.header_field(bytea, text), pgbox.header_address(bytea),
                           pgbox.header_text(bytea, text), pgbox.header_word(text, text, text),
                           pgbox.folder_label(bigint), pgbox.message_now_in(bigint, bigint, uuid) TO pgbox_admin;

@@ -78,7 +78,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                ARRAY['pgbox_dovecot SELECT', 'pgbox_reader SELECT', 'pgbox_admin SELECT']
                || CASE WHEN (c.relname, t.attname) IN (('account', 'enabled'), ('account', 'password_hash'),
                                                        ('message_state', 'flags'), ('message_state', 'keywords'),
-                                                       ('mailbox', 'name'), ('mailbox', 'special_use'), ('mailbox', 'deleted_at'),
+                                                       ('mailbox', 'name'), ('mailbox', 'special_use'), ('mailbox', 'deleted_at'), ('mailbox', 'deleted_reason'),
                                                        ('expunged', 'expunged_at'), ('expunged', 'reason'), ('store', 'retention'),
                                                        ('store', 'job_retention'))
                        THEN ARRAY['pgbox_admin UPDATE']
@@ -92,7 +92,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                     -- a view of theirs asks it
                     WHEN p.proname = 'violations' THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_reader EXECUTE']
                     WHEN p.proname = ANY (x.names) THEN ARRAY['pgbox_admin EXECUTE']
-                    WHEN p.proname IN ('who', 'header_field', 'header_address', 'header_text', 'header_word', 'folder_label', 'message_now_in') THEN ARRAY['pgbox_admin EXECUTE']
+                    WHEN p.proname IN ('who', 'done_by', 'header_field', 'header_address', 'header_text', 'header_word', 'folder_label', 'message_now_in') THEN ARRAY['pgbox_admin EXECUTE']
                     WHEN p.prosecdef THEN ARRAY['pgbox_admin EXECUTE', 'pgbox_dovecot EXECUTE'] ELSE '{}' END
           FROM pg_catalog.pg_proc AS p CROSS JOIN admin AS x WHERE p.pronamespace = 'pgbox'::regnamespace
          UNION ALL
@@ -141,7 +141,7 @@ SELECT w.role || ' may not read ' || w.relation
                ('pgbox_admin', 'pgbox.message'), ('pgbox_admin', 'pgbox.message_state'),
                ('pgbox_admin', 'pgbox.expunged'), ('pgbox_admin', 'pgbox.subscription'),
                ('pgbox_admin', 'pgbox.invariant_violations'), ('pgbox_admin', 'pgbox.job'), ('pgbox_admin', 'pgbox.policy'),
-               ('pgbox_admin', 'pgbox.mail_history'), ('pgbox_admin', 'pgbox.policy_pending')) AS w (role, relation)
+               ('pgbox_admin', 'pgbox.mail_history'), ('pgbox_admin', 'pgbox.folder_history'), ('pgbox_admin', 'pgbox.policy_pending')) AS w (role, relation)
   JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.relation)
  WHERE NOT pg_catalog.has_table_privilege(w.role, c.oid, 'SELECT')
 UNION ALL

@@ -40,7 +40,8 @@ int pgbox_mailbox_create(struct pgbox_conn *conn, const char *account,
 }
 
 int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
-			 int64_t mailbox_id, struct pgbox_error *error_r)
+			 int64_t mailbox_id, const char *reason,
+			 struct pgbox_error *error_r)
 {
 	int ret;
 
@@ -49,6 +50,7 @@ int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
 
 		pgbox_params_text(params, account);
 		pgbox_params_int64(params, mailbox_id);
+		pgbox_params_text(params, reason);
 		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_DELETE, params,
 				     0, NULL, NULL, error_r);
 	} T_END;
@@ -56,7 +58,8 @@ int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
 }
 
 int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
-			      const char *name, struct pgbox_error *error_r)
+			      const char *name, const char *reason,
+			      struct pgbox_error *error_r)
 {
 	int ret;
 
@@ -65,6 +68,7 @@ int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
 
 		pgbox_params_text(params, account);
 		pgbox_params_text(params, name);
+		pgbox_params_text(params, reason);
 		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_DELETE_NODE,
 				     params, 0, NULL, NULL, error_r);
 	} T_END;
@@ -73,7 +77,7 @@ int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
 
 int pgbox_mailbox_rename(struct pgbox_conn *conn, const char *account,
 			 const char *old_name, const char *new_name,
-			 struct pgbox_error *error_r)
+			 const char *reason, struct pgbox_error *error_r)
 {
 	int ret;
 
@@ -83,6 +87,7 @@ int pgbox_mailbox_rename(struct pgbox_conn *conn, const char *account,
 		pgbox_params_text(params, account);
 		pgbox_params_text(params, old_name);
 		pgbox_params_text(params, new_name);
+		pgbox_params_text(params, reason);
 		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_RENAME, params,
 				     0, NULL, NULL, error_r);
 	} T_END;

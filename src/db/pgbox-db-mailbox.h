@@ -57,19 +57,22 @@ int pgbox_mailbox_create(struct pgbox_conn *conn, const char *account,
 			 const char *name, bool selectable,
 			 const guid_128_t guid, uint32_t uidvalidity,
 			 struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
-/* Delete a mailbox by id (PB002: it is gone). */
+/* Delete a mailbox by id (PB002: it is gone). reason is kept with the mailbox
+   and in the record, as those of the next two are in the record. */
 int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
-			 int64_t mailbox_id, struct pgbox_error *error_r)
-	ATTR_WARN_UNUSED_RESULT;
+			 int64_t mailbox_id, const char *reason,
+			 struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 /* Delete a node that holds no children (PB007: it does; PB002: no node). */
 int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
-			      const char *name, struct pgbox_error *error_r)
+			      const char *name, const char *reason,
+			      struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
 /* Rename a mailbox or node with all below it (PB002: no such name; PB003: the
    new name is taken; PB006: not a possible move). */
 int pgbox_mailbox_rename(struct pgbox_conn *conn, const char *account,
 			 const char *old_name, const char *new_name,
-			 struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
+			 const char *reason, struct pgbox_error *error_r)
+	ATTR_WARN_UNUSED_RESULT;
 
 struct pgbox_mailbox_changes {
 	/* 0, NULL: leave as it is; the min_ values only raise */

@@ -2,7 +2,6 @@
 
 #include "lib.h"
 #include "array.h"
-#include "str.h"
 #include "mail-user.h"
 #include "mail-index-modseq.h"
 #include "mail-index-transaction-private.h"
@@ -56,16 +55,10 @@ static void commit_free(struct pgbox_commit **_commit)
 /* What tombstones say of how a message went. */
 static const char *commit_reason(struct pgbox_transaction *pt)
 {
-	struct mail_user *user = pt->t.box->storage->user;
-	const struct ip_addr *ip = user->conn.remote_ip;
-	string_t *str = t_str_new(64);
+	const char *who = pgbox_user_get_reason(pt->t.box->storage->user);
 
-	str_printfa(str, "%s %s", user->service, user->username);
-	if (ip != NULL && ip->family != 0)
-		str_printfa(str, " from %s", net_ip2addr(ip));
-	if (pt->t.reason != NULL)
-		str_printfa(str, ": %s", pt->t.reason);
-	return str_c(str);
+	return pt->t.reason == NULL ? who :
+		t_strdup_printf("%s: %s", who, pt->t.reason);
 }
 
 /* The messages were moved by the transaction of the mailbox that they went to:

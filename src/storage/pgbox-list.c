@@ -263,6 +263,7 @@ pgbox_list_delete_mailbox(struct mailbox_list *_list, const char *name)
 		return -1;
 	}
 	ret = pgbox_mailbox_delete(list->conn, list->account, row.mailbox_id,
+				   pgbox_user_get_reason(_list->ns->user),
 				   &error);
 	pgbox_list_changed_mailbox(list, row.mailbox_id, 0);
 	if (ret < 0) {
@@ -284,6 +285,7 @@ static int pgbox_list_delete_dir(struct mailbox_list *_list, const char *name)
 		return -1;
 	ret = pgbox_mailbox_delete_node(conn, list->account,
 					pgbox_list_get_db_name(list, name),
+					pgbox_user_get_reason(_list->ns->user),
 					&error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
@@ -319,6 +321,7 @@ pgbox_list_rename_mailbox(struct mailbox_list *_oldlist, const char *oldname,
 	ret = pgbox_mailbox_rename(conn, oldlist->account,
 				   pgbox_list_get_db_name(oldlist, oldname),
 				   pgbox_list_get_db_name(newlist, newname),
+				   pgbox_user_get_reason(_oldlist->ns->user),
 				   &error);
 	if (ret < 0)
 		pgbox_list_set_error(_oldlist, &error);

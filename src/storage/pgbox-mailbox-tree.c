@@ -301,6 +301,7 @@ int pgbox_mailbox_delete_box(struct mailbox *box)
 
 	guid_128_copy(guid, mbox->guid);
 	ret = pgbox_mailbox_delete(list->conn, list->account, mbox->mailbox_id,
+				   pgbox_user_get_reason(box->storage->user),
 				   &error);
 	pgbox_list_changed_mailbox(list, mbox->mailbox_id, 0);
 	if (ret < 0) {

@@ -4,6 +4,7 @@
 #include "array.h"
 #include "guid.h"
 #include "ioloop.h"
+#include "net.h"
 #include "mail-user.h"
 #include "mail-namespace.h"
 #include "pgbox-error.h"
@@ -117,6 +118,16 @@ static int pgbox_storage_purge(struct mail_storage *_storage)
 	} while (purged.tombstones + purged.mailboxes +
 		 purged.contents + purged.bodies > 0);
 	return 0;
+}
+
+const char *pgbox_user_get_reason(struct mail_user *user)
+{
+	const struct ip_addr *ip = user->conn.remote_ip;
+	const char *who = t_strconcat(user->service, " ", user->username, NULL);
+
+	if (ip == NULL || ip->family == 0)
+		return who;
+	return t_strconcat(who, " from ", net_ip2addr(ip), NULL);
 }
 
 bool pgbox_turn_is_now(const struct timeval *tv)

@@ -114,6 +114,10 @@ extern struct mailbox_list pgbox_mailbox_list;
 extern struct mailbox pgbox_mailbox;
 extern struct mail_vfuncs pgbox_mail_vfuncs;
 
+/* Returns who is at work, as the database records it: the service, the user, and
+   the client's address if there is one. Allocated from data stack. */
+const char *pgbox_user_get_reason(struct mail_user *user);
+
 /* Returns TRUE if the turn of the ioloop in which *tv was set to ioloop_timeval
    isn't over yet. */
 bool pgbox_turn_is_now(const struct timeval *tv);

@@ -213,3 +213,34 @@ def test_repair_reaches_clients(lab):
     eq(lab.cluster.psql("SELECT rule FROM pgbox.invariant_violations"), [])
     for client in clients:
         eq(sorted(check(lab, client, user).rows), [1, 2, 3, 4])
+
+
+@only("pgbox")
+@timeout(60)
+def test_deletions_and_renames_are_on_record(lab):
+    """Who did it, from where: a client, doveadm, psql as another role."""
+    user = lab.user()
+    c = lab.imap(user)
+    for box in ("mine", "theirs", "sql", "node/child"):
+        c.ok("CREATE ", box)
+    fill(c, "mine", 1)
+    c.ok("RENAME mine ours")
+    c.ok("DELETE ours")
+    c.ok("DELETE node/child")
+    c.ok("DELETE node")
+    client, admin = "imap %s from 127.0.0.1" % user, "doveadm %s" % user
+    lab.node().doveadm("mailbox", "rename", "theirs", "others", user=user)
+    lab.node().doveadm("mailbox", "delete", "-Z", "others", user=user)
+    lab.cluster.psql("SET ROLE pgbox_admin; UPDATE pgbox.mailbox AS m SET deleted_at = now() FROM pgbox.account AS a"
+                     " WHERE a.account_id = m.account_id AND a.name = '%s' AND m.name = 'sql'" % user)
+    eq(lab.cluster.psql("SELECT folder, what, COALESCE(new_name, ''), done_by FROM pgbox.folder_history WHERE account = '%s'"
+                        " ORDER BY done_at" % user), [
+        ["mine", "renamed", "ours", "pgbox_dovecot: " + client], ["ours", "deleted", "", "pgbox_dovecot: " + client],
+        ["node/child", "deleted", "", "pgbox_dovecot: " + client], ["node", "deleted", "", "pgbox_dovecot: " + client],
+        ["theirs", "renamed", "others", "pgbox_dovecot: " + admin], ["others", "deleted", "", "pgbox_dovecot: " + admin],
+        ["sql", "deleted", "", "postgres as pgbox_admin"]])
+    eq(lab.cluster.psql("SELECT folder, deleted_reason FROM pgbox.folder_overview WHERE account = '%s' AND deleted_at IS NOT NULL"
+                        " ORDER BY deleted_at" % user),
+       [["ours", client], ["node/child", client], ["others", admin], ["sql", "SQL by postgres as pgbox_admin"]])
+    eq(lab.cluster.psql("SELECT state, reason FROM pgbox.mail_history WHERE account = '%s' AND folder = 'ours'" % user),
+       [["deleted with its mailbox", client]])

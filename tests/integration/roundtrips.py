@@ -329,3 +329,12 @@ def test_idle_holds_nothing(lab):
              "AND state = 'idle' AND state_change > now() - interval '20 seconds'")
     proc.wait_for(lambda: int(lab.cluster.value(query)) <= 1, 15, "connections to close")
     c.done(tag)
+
+
+@only("pgbox")
+@timeout(60)
+def test_rename_and_delete(lab):
+    """RENAME and DELETE: 3; that who did it is written down costs none of them."""
+    meter, _, c = prepared(lab, SIZES[0])
+    figures = [meter.count(lambda: c.ok(command))[0] for command in ("RENAME box other", "DELETE other")]
+    eq(figures, [3, 3])

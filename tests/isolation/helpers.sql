@@ -195,11 +195,11 @@ CREATE FUNCTION iso.create(p_name text) RETURNS text LANGUAGE sql AS $$
   SELECT 'made'
 $$;
 CREATE FUNCTION iso.delete(p_box text) RETURNS text LANGUAGE sql AS $$
-  SELECT stmt.mailbox_delete(iso.account(), iso.box(p_box));
+  SELECT stmt.mailbox_delete(iso.account(), iso.box(p_box), 'deleted');
   SELECT 'deleted'
 $$;
 CREATE FUNCTION iso.rename(p_old text, p_new text) RETURNS text LANGUAGE sql AS $$
-  SELECT stmt.mailbox_rename(iso.account(), p_old, p_new);
+  SELECT stmt.mailbox_rename(iso.account(), p_old, p_new, 'renamed');
   SELECT 'renamed'
 $$;
 CREATE FUNCTION iso.update(p_box text, p_uid_next bigint DEFAULT NULL, p_modseq bigint DEFAULT NULL)

@@ -48,7 +48,7 @@ def test_history(store):
         ["INBOX", "2", "moved", "SQL by postgres", other + ": INBOX", "<1@example.org>"],
         ["INBOX", "3", "there", "", "", "<1@example.org>"],
         ["INBOX", "4", "there", "", "", "<1@example.org>"],
-        ["box", "1", "deleted with its mailbox", "", "", "<1@example.org>"]])
+        ["box", "1", "deleted with its mailbox", "SQL by postgres", "", "<1@example.org>"]])
     eq(of_account(store, "uid, restorable_until - gone_at", "mail_history", name)[0], ["1", "14 days"])
     store.admin.sql("SELECT pgbox.account_set_hold('%s', true)" % name)
     eq(of_account(store, "uid, restorable_until", "mail_history", name)[0], ["1", "infinity"])

@@ -61,7 +61,8 @@ def test_purge_is_recorded(store):
     store.force("UPDATE pgbox.mailbox SET deleted_at = now() - '100 days'::interval WHERE mailbox_id = %d" % box)
     deleted = store.admin.value("SELECT to_jsonb(deleted_at) #>> '{}' FROM pgbox.mailbox WHERE mailbox_id = %d" % box)
     store.purge()
-    counts = {"tombstones": 1, "mailboxes": 1, "contents": 1, "bodies": 1, "mailbox": name + ": box", "deleted_at": deleted}
+    counts = {"tombstones": 1, "mailboxes": 1, "contents": 1, "bodies": 1, "mailbox_id": box, "mailbox": name + ": box",
+              "deleted_at": deleted, "deleted_reason": "SQL by pgbox_dovecot"}
     eq(jobs(store, "purge", last)[3:], [("all accounts", "pgbox_dovecot", counts, "more")])
     # as the README has it
     eq(store.admin.sql("SELECT j.counts ->> 'mailbox' FROM pgbox.job AS j"
@@ -96,7 +97,7 @@ def test_records_do_not_pile_up(store):
     def aged():
         return [row[0] for row in store.admin.sql("SELECT j.what FROM pgbox.job AS j WHERE j.target = 'aged' ORDER BY j.ended_at")]
     store.purge()
-    store.admin.sql("INSERT INTO pgbox.job (what, target, ended_at, counts, outcome) SELECT n || ' months', 'aged',"
+    store.admin.sql("INSERT INTO pgbox.job (what, target, done_by, ended_at, counts, outcome) SELECT n || ' months', 'aged', 'x',"
                     " now() - n * '1 month'::interval, '{}', 'done' FROM generate_series(11, 15) AS n")
     written = jobs(store, "purge")
     store.db.sql("SELECT pgbox.purge(1)")

@@ -89,6 +89,8 @@ def test_released_versions(bare, lab, path):
     true(roles[0] == roles[1], "roles:\n" + snapshot.explained(*roles))
     # and the data is of use
     eq(bare.sql("SELECT wrong FROM pgbox.content_verify()", "old"), [["{}"]])
+    eq(bare.sql("SELECT deleted_at IS NULL, COALESCE(deleted_reason, 'nobody knows') FROM pgbox.folder_overview WHERE folder = 'Gone'", "old"),
+       [["f", "nobody knows"]])
     bare.sql("SELECT * FROM pgbox.folder_undelete('anna@example.org', 'Gone')", "old")
     bare.sql("SELECT * FROM pgbox.message_undelete('anna@example.org', 'INBOX')", "old")
     bare.sql("SELECT * FROM pgbox.purge()", "old")
@@ -127,7 +129,7 @@ CHANGES = (
     ("COMMENT ON SCHEMA pgbox IS NULL", "schema pgbox"),
     ("ALTER TABLE pgbox.policy ALTER COLUMN what DROP DEFAULT", "column pgbox.policy.what"),
     ("ALTER TABLE pgbox.account ALTER COLUMN legal_hold DROP NOT NULL", "column pgbox.account.legal_hold"),
-    ("ALTER TABLE pgbox.job ALTER COLUMN what TYPE varchar", "column pgbox.job.what"),
+    ("ALTER TABLE pgbox.job ALTER COLUMN outcome TYPE varchar", "column pgbox.job.outcome"),
     ("ALTER TABLE pgbox.policy ALTER COLUMN note TYPE text COLLATE \"C\"", "column pgbox.policy.note"),
     ("ALTER TABLE pgbox.content ALTER COLUMN header SET STORAGE EXTENDED", "column pgbox.content.header"),
     ("ALTER TABLE pgbox.body ALTER COLUMN head SET COMPRESSION pglz", "column pgbox.body.head"),

@@ -129,7 +129,7 @@ void test_admin_undelete(void)
 						   got_undeleted, uids,
 						   &error), "PB002"));
 	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, other_id,
-					    &error)) == 0);
+					    REASON, &error)) == 0);
 	test_assert(box_find(OTHER, &row) == 0);
 	test_assert(ok(pgbox_folder_undelete(conn, ALICE, OTHER, NULL,
 					     &error)) == 0);

@@ -334,9 +334,10 @@ void test_purge(void)
 	unsigned int rounds = 0;
 
 	test_begin("db: purge");
-	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, box_id, &error)) == 0);
-	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, other_id,
+	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, box_id, REASON,
 					    &error)) == 0);
+	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, other_id,
+					    REASON, &error)) == 0);
 	i_zero(&total);
 	do {
 		test_assert(ok(pgbox_purge(conn, 1000, &purged, &error)) == 0);

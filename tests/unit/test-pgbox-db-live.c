@@ -147,13 +147,13 @@ static void test_mailbox_change(void)
 
 	test_begin("db: mailboxes are renamed, updated and deleted");
 	test_assert(ok(pgbox_mailbox_rename(conn, ALICE, "a/b", "c/d",
-					    &error)) == 0);
+					    REASON, &error)) == 0);
 	test_assert(is_rule(pgbox_mailbox_rename(conn, ALICE, "a/b", "e",
-						 &error), "PB002"));
+						 REASON, &error), "PB002"));
 	test_assert(is_rule(pgbox_mailbox_rename(conn, ALICE, "c/d", "box",
-						 &error), "PB003"));
+						 REASON, &error), "PB003"));
 	test_assert(is_rule(pgbox_mailbox_rename(conn, ALICE, "c/d", "c/d/e",
-						 &error), "PB006"));
+						 REASON, &error), "PB006"));
 	id = box_find("c/d", &before);
 	i_zero(&changes);
 	changes.min_uid_next = 100;
@@ -176,19 +176,22 @@ static void test_mailbox_change(void)
 	test_assert(row.uid_next == 100 && row.first_recent_uid == 50);
 	test_assert(row.uidvalidity == 5 && guid_128_equals(row.guid, guid));
 
-	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, id, &error)) == 0);
-	test_assert(is_rule(pgbox_mailbox_delete(conn, ALICE, id, &error),
+	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, id, REASON,
+					    &error)) == 0);
+	test_assert(is_rule(pgbox_mailbox_delete(conn, ALICE, id, REASON,
+					    &error),
 			    "PB002"));
 	test_assert(box_find("c/d", &row) == 0);
 	(void)box_create("node/child");
 	test_assert(is_rule(pgbox_mailbox_delete_node(conn, ALICE, "node",
-						      &error), "PB007"));
+						      REASON, &error), "PB007"));
 	test_assert(is_rule(pgbox_mailbox_delete_node(conn, ALICE, "nowhere",
-						      &error), "PB002"));
+						      REASON, &error), "PB002"));
 	id = box_find("node/child", &row);
-	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, id, &error)) == 0);
+	test_assert(ok(pgbox_mailbox_delete(conn, ALICE, id, REASON,
+					    &error)) == 0);
 	test_assert(ok(pgbox_mailbox_delete_node(conn, ALICE, "node",
-						 &error)) == 0);
+						 REASON, &error)) == 0);
 	test_end();
 }
 

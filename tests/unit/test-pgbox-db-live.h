@@ -15,6 +15,8 @@
 #include "pgbox-db-mailbox.h"
 
 #define ALICE "alice"
+/* who deletes and renames */
+#define REASON "imap alice from 192.0.2.1"
 /* the mailbox that most tests use, and another one */
 #define BOX "box"
 #define OTHER "\xc3\xb6ther"
