@@ -12,8 +12,8 @@ BLOCK = 1 << 20
 class RawClient:
     """One connection, one command at a time."""
 
-    def __init__(self, port, timeout=600):
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=600, source="127.0.0.1"):
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._block = bytearray(BLOCK)
         self._view = memoryview(self._block)
