@@ -84,8 +84,12 @@ class Subject:
         self._messages = messages
         self._turn = itertools.count()
         self._mails = Corpus(body_max=4000).messages(1000000, 9000000)
-        self._client = side.client(user, "INBOX")
-        self._lmtp = side.node.lmtp()
+        self._client = self._lmtp = None
+
+    def open(self):
+        """Begin the sessions: between two rounds they could be idle for too long."""
+        self._client = self._side.client(self._user, "INBOX")
+        self._lmtp = self._side.node.lmtp()
 
     def close(self):
         """End the sessions."""
@@ -142,11 +146,12 @@ class Subject:
         return time.perf_counter() - begun
 
 
-# what, how often in a round, whether the mailbox's size was asked for
+# what, how often in a round (evenly, for flags are set and taken away again),
+# whether the mailbox's size was asked for
 ACTIONS = (
-    ("SELECT, warm", Subject.select, 15, False), ("SELECT, cold", Subject.select_cold, 2, True),
-    ("NOOP", Subject.noop, 30, False), ("LIST", Subject.list, 15, False), ("STORE of 1", Subject.store, 20, False),
-    ("FETCH of 1", Subject.fetch, 20, False), ("QRESYNC after %d changes" % CHANGES, Subject.qresync, 3, False),
+    ("SELECT, warm", Subject.select, 16, False), ("SELECT, cold", Subject.select_cold, 2, True),
+    ("NOOP", Subject.noop, 30, False), ("LIST", Subject.list, 16, False), ("STORE of 1", Subject.store, 20, False),
+    ("FETCH of 1", Subject.fetch, 20, False), ("QRESYNC after %d changes" % CHANGES, Subject.qresync, 4, False),
     ("delivery", Subject.deliver, 20, False))
 
 
@@ -163,8 +168,10 @@ class Table:
 
     def measure(self, size, subject):
         """One round of one size."""
+        subject.open()
         for name, action, repeat, _ in ACTIONS:
             self._found.setdefault((name, size), []).extend(action(subject) for _ in range(repeat))
+        subject.close()
 
     def _figure(self, name, size):
         found = sorted(self._found[name, size])
@@ -218,7 +225,6 @@ def by_accounts(store, counts, rounds):
         store.accounts(count)
         for _ in range(rounds):
             table.measure(count, subject)
-    subject.close()
     table.print()
     return table
 
@@ -230,7 +236,5 @@ def by_messages(store, sizes, rounds):
     for _ in range(rounds):
         for size, subject in subjects.items():
             table.measure(size, subject)
-    for subject in subjects.values():
-        subject.close()
     table.print()
     return table
