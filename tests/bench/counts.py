@@ -1,10 +1,9 @@
 """Counts that don't depend on the machine: round trips, statements, WAL, flushes."""
 
-import os
 import time
 
 from corpus import Corpus
-from pgproxy import Proxy
+from meter import Meter
 from rawclient import RawClient
 
 MAILS = 50
@@ -12,14 +11,13 @@ REPORT_SECONDS = 10.5
 COUNT = 1000
 
 
-class Meter:
-    """A node of pgbox behind a counting proxy."""
+class Costs:
+    """What actions cost on a node of pgbox."""
 
     def __init__(self, lab):
         self._cluster = lab.cluster
-        self._proxy = Proxy(os.path.join(lab.dir, "bench-proxy"), lab.cluster.socket)
-        self.node = lab.node("counted", storage="pgbox", plugins="", extra="plugin {\n  pgbox_idle_timeout = 300 secs\n}\n",
-                             database="host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % self._proxy.folder)
+        self._meter = Meter(lab, "counted")
+        self.node = self._meter.node
 
     def _wal(self):
         # backends report at the latest ten seconds after their last statement
@@ -28,11 +26,9 @@ class Meter:
 
     def read(self, action):
         """What an action costs that writes nothing."""
+        # in a session that has a connection
         action()
-        self._cluster.reset_statements()
-        self._proxy.reset()
-        action()
-        return {"round_trips": self._proxy.round_trips, "statements": sum(self._cluster.statements().values())}
+        return dict(zip(("round_trips", "statements"), self._meter.count(action)))
 
     def write(self, action, per):
         """What it costs for each of so many messages."""
@@ -41,7 +37,6 @@ class Meter:
         # the first change of a page after a checkpoint writes all of it
         action()
         before = self._wal()
-        # in a session that has a connection
         found = self.read(action)
         after = self._wal()
         # read() does it twice
@@ -51,14 +46,14 @@ class Meter:
 
 def measure(lab):
     """Rows of (what, counts)."""
-    meter = Meter(lab)
-    user = lab.user(meter.node)
-    client = RawClient(meter.node.ports["imap"])
+    costs = Costs(lab)
+    user = lab.user(costs.node)
+    client = RawClient(costs.node.ports["imap"])
     client.login(user)
     client.append("INBOX", list(Corpus(body_max=4000).messages(COUNT)))
     client.command("CREATE other")
     client.command("SELECT INBOX")
-    lmtp, corpus, turns = meter.node.lmtp(), Corpus(body_max=24 * 1024), iter(range(1, 1000))
+    lmtp, corpus, turns = costs.node.lmtp(), Corpus(body_max=24 * 1024), iter(range(1, 1000))
     sign = {}
 
     def deliver():
@@ -78,15 +73,15 @@ def measure(lab):
         client.command("COPY 1:%d other" % COUNT)
 
     rows = [
-        ("SELECT of %d" % COUNT, meter.read(lambda: client.command("SELECT INBOX"))),
-        ("STATUS, unselected", meter.read(lambda: client.command("STATUS other (MESSAGES UNSEEN)"))),
-        ("NOOP", meter.read(lambda: client.command("NOOP"))),
-        ("FETCH FLAGS of %d" % COUNT, meter.read(lambda: client.command("FETCH 1:* FLAGS"))),
-        ("FETCH of %d bodies" % COUNT, meter.read(lambda: client.command("FETCH 1:%d BODY.PEEK[]" % COUNT))),
-        ("STORE of 1, each", meter.write(store_each, MAILS)),
-        ("STORE of %d, each message" % COUNT, meter.write(lambda: store("1:%d" % COUNT), COUNT)),
-        ("COPY of %d, each message" % COUNT, meter.write(copy, COUNT)),
-        ("delivery, each mail", meter.write(deliver, MAILS)),
+        ("SELECT of %d" % COUNT, costs.read(lambda: client.command("SELECT INBOX"))),
+        ("STATUS, unselected", costs.read(lambda: client.command("STATUS other (MESSAGES UNSEEN)"))),
+        ("NOOP", costs.read(lambda: client.command("NOOP"))),
+        ("FETCH FLAGS of %d" % COUNT, costs.read(lambda: client.command("FETCH 1:* FLAGS"))),
+        ("FETCH of %d bodies" % COUNT, costs.read(lambda: client.command("FETCH 1:%d BODY.PEEK[]" % COUNT))),
+        ("STORE of 1, each", costs.write(store_each, MAILS)),
+        ("STORE of %d, each message" % COUNT, costs.write(lambda: store("1:%d" % COUNT), COUNT)),
+        ("COPY of %d, each message" % COUNT, costs.write(copy, COUNT)),
+        ("delivery, each mail", costs.write(deliver, MAILS)),
     ]
     client.close()
     lmtp.close()

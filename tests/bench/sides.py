@@ -19,6 +19,9 @@ max_connections = 200
 """
 MANY = """
 default_client_limit = 2000
+remote %s {
+  mail_fsync = never
+}
 service lmtp {
   process_min_avail = 1
 }
@@ -27,6 +30,17 @@ service imap {
   service_count = 256
 }
 """
+# whoever comes from here fills mailboxes and isn't measured
+FILLER = "127.0.0.3"
+# what a side does otherwise, by what follows its storage's name and a +
+VARIANTS = {
+    "": "",
+    "fsync": "mail_fsync = always\n",
+    "single": "service imap {\n  service_count = 1\n}\n",
+    "disk": "",
+}
+# whether nodes of pgbox keep contents that they have read (pgbox_content_cache)
+CONTENT_CACHE = False
 # bodies of mailboxes that are about their metadata
 CAPPED = 24 * 1024
 TINY = 600
@@ -36,6 +50,10 @@ BATCH = 500
 class BenchLab(Lab):
     """The lab of the tests, with a PostgreSQL that flushes."""
 
+    def __init__(self):
+        super().__init__()
+        self._databases = ["pgbox"]
+
     @property
     def cluster(self):
         if not self._cluster:
@@ -44,20 +62,53 @@ class BenchLab(Lab):
             self._cluster.install()
         return self._cluster
 
+    def database(self, name):
+        """A database of that name with the schema; returns the name."""
+        if name not in self._databases:
+            self._databases.append(name)
+            self.cluster.psql("CREATE DATABASE " + name, dbname="postgres")
+            self.cluster.schema_tool("install", dbname=name)
+        return name
+
 
 class Side:
     """One storage: its node, its users, what they have in their mailboxes."""
 
     def __init__(self, lab, name):
-        storage, _, variant = name.partition("+")
+        self.storage, _, self._variant = name.partition("+")
         self.lab = lab
         self.name = name
-        self.storage = storage
-        extra = MANY + ("mail_fsync = always\n" if variant == "fsync" else "")
-        self.node = lab.node(name, storage=storage, plugins="", notify=storage == "pgbox", extra=extra)
+        self._contents = []
+        self.node = self._add_node(name)
         self._filled = {}
         # what workloads have made for themselves
         self.known = {}
+
+    def _add_node(self, name):
+        """A node of this side: not the first one of all, or also of the same store."""
+        extra = MANY % FILLER + VARIANTS[self._variant]
+        if not self.is_pgbox:
+            return self.lab.node(name, storage=self.storage, plugins="", extra=extra)
+        return self.lab.node(name, storage="pgbox", plugins="", notify=True, extra=extra + self._content_cache(name),
+                             database=self.lab.cluster.uri("pgbox_dovecot", dbname=self.dbname))
+
+    def _content_cache(self, name):
+        if not CONTENT_CACHE:
+            return ""
+        self._contents.append(os.path.join(self.lab.dir, name, "contents"))
+        os.makedirs(self._contents[-1])
+        os.chmod(self._contents[-1], 0o777)
+        return "plugin {\n  pgbox_content_cache = %s\n}\n" % self._contents[-1]
+
+    @property
+    def dbname(self):
+        """The database: one of its own where its size is measured."""
+        name = "disk" if self._variant == "disk" else "pgbox"
+        return self.lab.database(name)
+
+    def other_node(self):
+        """One more node on the same store."""
+        return self.lab.nodes.get(self.name + "-other") or self._add_node(self.name + "-other")
 
     @property
     def is_pgbox(self):
@@ -66,11 +117,14 @@ class Side:
 
     def user(self):
         """A new user."""
-        return self.lab.user(self.node)
+        user = self.lab.user(self.node)
+        if self.is_pgbox and self.dbname != "pgbox":
+            self.lab.cluster.psql("SELECT pgbox.account_create('%s')" % user, dbname=self.dbname)
+        return user
 
-    def client(self, user, mailbox=None):
+    def client(self, user, mailbox=None, node=None, **kwargs):
         """A session, with the mailbox selected if there is one."""
-        client = RawClient(self.node.ports["imap"])
+        client = RawClient((node or self.node).ports["imap"], **kwargs)
         client.login(user)
         if mailbox:
             client.command("SELECT ", mailbox)
@@ -78,7 +132,7 @@ class Side:
 
     def fill(self, user, mailbox, messages):
         """Append messages; returns their bytes."""
-        client, batch, size, total = self.client(user), [], 0, 0
+        client, batch, size, total = self.client(user, source=FILLER), [], 0, 0
         for message in messages:
             batch.append(message)
             size += len(message)
@@ -104,7 +158,7 @@ class Side:
     def settle(self):
         """What the database does by itself now and then is done now."""
         if self.is_pgbox:
-            self.lab.cluster.psql("VACUUM (ANALYZE)")
+            self.lab.cluster.psql("VACUUM (ANALYZE)", dbname=self.dbname)
             self.lab.cluster.psql("CHECKPOINT")
         os.sync()
 
@@ -113,11 +167,18 @@ class Side:
         home = self.node.home(user)
         if self.is_pgbox:
             shutil.rmtree(self.node.index_dir(user), ignore_errors=True)
+            self.forget_contents()
             return
         for path in glob.glob(os.path.join(home, self.storage, "**", "dovecot.index*"), recursive=True):
             os.unlink(path)
         for path in glob.glob(os.path.join(home, self.storage, "dovecot.list.index*")):
             os.unlink(path)
+
+    def forget_contents(self):
+        """Remove what nodes of pgbox keep of contents, for all users."""
+        for folder in self._contents:
+            for name in os.listdir(folder):
+                shutil.rmtree(os.path.join(folder, name))
 
     def recover(self, user):
         """What an administrator has to do after forget(); returns the seconds.

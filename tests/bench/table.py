@@ -1,30 +1,29 @@
 """The table that is printed."""
 
-COLUMNS = ("pgbox", "sdbox", "maildir")
-NAME = 40
+COLUMNS = ("pgbox", "sdbox", "maildir", "libpq")
+NAME = 44
+# what one of a unit is, in what the figures are in: seconds, bytes
+UNITS = {"ms": 0.001, "MB": 1e6, "1/s": 1, "B/B": 1}
 
 
 def head():
     """The first line."""
-    return "%-*s %10s %10s %10s   %-22s %-7s" % ((NAME, "ms") + COLUMNS + ("ratio (min - max)", "target"))
+    return "%-*s %9s %9s %9s %9s   %-22s %s" % ((NAME, "ms") + COLUMNS + ("ratio (min - max)", "target"))
 
 
 def line(row):
-    """A workload's line."""
-    seconds = dict(row["seconds"])
-    # another base stands in the place of sdbox, and the name says so
-    if row["base"] not in COLUMNS:
-        seconds["sdbox"] = seconds.get(row["base"])
-    cells = [number(seconds.get(side)) for side in COLUMNS]
-    return "%-*s %10s %10s %10s   %-22s %-7s" % ((NAME, row["name"]) + tuple(cells) + (ratio(row), target(row)))
+    """The line of a figure."""
+    name = row["name"] + ("" if row["unit"] == "ms" else ", " + row["unit"])
+    cells = [number(row["median"].get(column), row["unit"]) for column in COLUMNS]
+    return "%-*s %9s %9s %9s %9s   %-22s %s" % ((NAME, name) + tuple(cells) + (ratio(row), target(row)))
 
 
-def number(seconds):
-    """Milliseconds with three digits that count."""
-    if seconds is None:
+def number(figure, unit):
+    """Three digits that count."""
+    if figure is None:
         return "-"
-    msecs = seconds * 1000
-    return "%.2f" % msecs if msecs < 10 else "%.1f" % msecs if msecs < 100 else "%.0f" % msecs
+    figure /= UNITS[unit]
+    return "%.2f" % figure if figure < 10 else "%.1f" % figure if figure < 100 else "%.0f" % figure
 
 
 def ratio(row):
@@ -35,8 +34,12 @@ def ratio(row):
 
 
 def target(row):
-    """The target, and whether it is missed."""
-    if row["target"] is None:
-        return ""
-    missed = row["ratio"] is not None and row["ratio"] > row["target"]
-    return "%.2f%s" % (row["target"], " missed" if missed else "")
+    """The targets, and whether one is missed."""
+    parts = []
+    if row["target"]["ratio"] is not None:
+        parts.append("%.2f%s" % (row["target"]["ratio"], "" if row["base"] == "sdbox" else " of " + row["base"]))
+    for what, sign in (("limit", ""), ("above", "+")):
+        if row["target"][what] is not None:
+            unit = "" if row["unit"] == "B/B" else " " + row["unit"]
+            parts.append("%s%g%s" % (sign, row["target"][what] / UNITS[row["unit"]], unit))
+    return ", ".join(parts) + (" missed" if row["missed"] else "")

@@ -1,10 +1,12 @@
 """Bodies: many, a large one whole, a little of a large one."""
 
+import sides
 from corpus import BODY_MAX, Corpus
 from work import Work
 
 COUNT = 1000
 LARGE = 20 * 1024 * 1024
+ALL = "FETCH 1:* BODY.PEEK[]"
 
 
 class Body(Work):
@@ -29,21 +31,45 @@ class Body(Work):
         return took
 
 
+class FromPostgres(Body):
+    """No node has kept the contents; beside one statement that reads them."""
+
+    sides = Body.sides + ("libpq",)
+    base = "libpq"
+
+    def before(self, side):
+        if side.is_pgbox:
+            side.forget_contents()
+
+    def once(self, side):
+        if side.storage == "libpq":
+            return side.read(self._user(side.pgbox))
+        return super().once(side)
+
+
 def large_user(side):
     """The user whose INBOX has one mail of 20 MB."""
     if "large" not in side.known:
         side.known["large"] = user = side.user()
-        pool = Corpus().message(1).split(b"\r\n\r\n", 1)[0]
-        line = bytes(range(65, 91)) * 2 + bytes(range(97, 121)) + b"\r\n"
-        side.fill(user, "INBOX", [pool + b"\r\n\r\n" + line * (LARGE // len(line))])
+        side.fill(user, "INBOX", [large_mail(LARGE)])
         side.settle()
     return side.known["large"]
 
 
-def works(_sizes):
+def large_mail(size):
+    """A mail of about so many bytes, one part."""
+    pool = Corpus().message(1).split(b"\r\n\r\n", 1)[0]
+    line = bytes(range(65, 91)) * 2 + bytes(range(97, 121)) + b"\r\n"
+    return pool + b"\r\n\r\n" + line * (size // len(line))
+
+
+def works(_scale):
     """All of this file."""
+    again = "on the node" if sides.CONTENT_CACHE else "a second time"
     return [
-        Body("1,000 bodies", "FETCH 1:* BODY.PEEK[]", False, 1.2),
-        Body("20 MB whole", "FETCH 1 BODY.PEEK[]", True, 1.2),
+        FromPostgres("%d bodies, from PostgreSQL" % COUNT, ALL, False, 1.2),
+        FromPostgres("20 MB whole, from PostgreSQL", ALL, True, 1.2),
+        Body("%d bodies, %s" % (COUNT, again), ALL, False, 1.2),
+        Body("20 MB whole, %s" % again, ALL, True, 1.2),
         Body("1 KB of 20 MB", "FETCH 1 BODY.PEEK[]<10000000.1024>", True, 1.2),
     ]

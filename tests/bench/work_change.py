@@ -8,34 +8,56 @@ class StoreOne(Warm):
 
     repeat = 30
 
-    def __init__(self, name, base, target):
+    def __init__(self, name, beside, target):
         super().__init__()
         self.name = name
-        self.base = base
         self.target = target
-        self.sides = ("pgbox", base)
+        self.sides = ("pgbox", beside)
         self._turn = 0
 
     def once(self, side):
-        self._turn += 1
-        return self.session(side).command("STORE %d %sFLAGS (\\Flagged)" % (
-            1 + self._turn // 2 % self.count, "+-"[self._turn % 2]))
+        # repeat is even: each side sets and takes away
+        turn, self._turn = self._turn, self._turn + 1
+        return self.session(side).command("STORE %d %sFLAGS (\\Flagged)" % (1 + turn // 2 % self.count, "+-"[turn % 2]))
 
 
 class StoreAll(Warm):
-    """A flag of all messages, set and taken away."""
+    """A flag of all messages, set and taken away; beside one UPDATE of as many rows."""
 
-    name = "STORE 10000"
     repeat = 2
+    base = "libpq"
+    target = 1.3
+    sides = Warm.sides + ("libpq",)
 
     def __init__(self):
         super().__init__()
+        self.name = "STORE %d" % self.count
         self._set = {}
+        self._bare = None
+
+    def setup(self, side):
+        if side.storage != "libpq":
+            super().setup(side)
+            return
+        # rows of their own: pgbox's session would have to pull what was changed
+        user = side.pgbox.filled(self.count)
+        client = side.pgbox.client(user, "INBOX")
+        client.command("CREATE bare")
+        client.command("COPY 1:* bare")
+        client.close()
+        side.pgbox.settle()
+        self._bare = side.mailbox(user, "bare")
 
     def once(self, side):
+        if side.storage == "libpq":
+            return side.change(self._bare)
         self._set[side.name] = not self._set.get(side.name)
         return self.session(side).command("STORE 1:* %sFLAGS.SILENT (\\Answered)" % (
             "+" if self._set[side.name] else "-"))
+
+    def after(self, side):
+        if side.storage != "libpq":
+            super().after(side)
 
 
 class Copy(Warm):
@@ -108,7 +130,7 @@ class Expunge(Work):
         return took
 
 
-def works(_sizes):
+def works(_scale):
     """All of this file."""
     return [
         StoreOne("STORE 1", "sdbox", None),

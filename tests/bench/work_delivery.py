@@ -64,6 +64,6 @@ def hash_of(text):
     return sum(text.encode()) % 997
 
 
-def works(_sizes):
+def works(_scale):
     """All of this file."""
     return [Delivery(1, 1, 0.8), Delivery(4, 1, None), Delivery(16, 1, 0.5), Delivery(1, 10, 0.3)]

@@ -1,5 +1,6 @@
 """Many mailboxes."""
 
+from sides import FILLER
 from work import Work
 
 COMMAND = 'LIST "" * RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))'
@@ -18,13 +19,14 @@ class ListStatus(Work):
 
     def setup(self, side):
         user = side.user()
-        client = side.client(user)
+        filler = side.client(user, source=FILLER)
         for number in range(self._count):
-            client.command("CREATE box%d" % number)
+            filler.command("CREATE box%d" % number)
             if number % 10 == 0:
-                client.append("box%d" % number, [b"Subject: %d\r\n\r\nA mail.\r\n" % number])
+                filler.append("box%d" % number, [b"Subject: %d\r\n\r\nA mail.\r\n" % number])
+        filler.close()
         side.settle()
-        self._sessions[side.name] = client
+        self._sessions[side.name] = side.client(user)
         self.once(side)
 
     def once(self, side):
@@ -34,9 +36,9 @@ class ListStatus(Work):
         self._sessions.pop(side.name).close()
 
 
-def works(sizes):
+def works(scale):
     """All of this file."""
     found = [ListStatus(500, 0.8)]
-    if max(sizes) > 10000:
+    if not scale.quick:
         found.append(ListStatus(10000, None))
     return found

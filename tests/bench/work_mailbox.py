@@ -56,9 +56,11 @@ class Unselected(Command):
 class Cold(Work):
     """A new session on a node that knows nothing of the mailbox."""
 
-    def __init__(self, name, commands, target, count):
+    def __init__(self, name, commands, target, count, limit=None):
         self.name = name
         self.target = target
+        self.limit = limit
+        self.rounds = 3 if count > 10000 else None
         self._commands = commands
         self._count = count
 
@@ -73,22 +75,19 @@ class Cold(Work):
         return took
 
 
-def works(sizes):
+def works(scale):
     """All of this file."""
     found = [Login()]
-    for count in sizes:
+    for count in scale.sizes:
         found += [
             Command("SELECT %d, warm" % count, "SELECT INBOX", 1.2, count, 15),
             Unselected("STATUS %d, warm" % count, "STATUS INBOX " + STATUS, 1.2, count, 15),
             Command("NOOP %d" % count, "NOOP", 1.2, count, 30),
             Command("FETCH FLAGS %d, warm" % count, "FETCH 1:* FLAGS", 1.2, count, 5),
-            Command("FETCH ENVELOPE ... %d, warm" % count, ENVELOPE, 1.05, count, 3),
-            Cold("SELECT %d, cold" % count, ["SELECT INBOX"], 0.1, count),
+            Command("FETCH ENVELOPE ... %d, warm" % count, ENVELOPE, 1.05, count, 3 if count <= 10000 else 1),
+            Cold("SELECT %d, cold" % count, ["SELECT INBOX"], 0.1, count, 1.0 if count > 10000 else None),
             Cold("STATUS %d, cold" % count, ["STATUS INBOX " + STATUS], 0.1, count),
+            Cold("FETCH FLAGS %d, cold" % count, ["SELECT INBOX", "FETCH 1:* FLAGS"], 0.1, count),
+            Cold("FETCH ENVELOPE ... %d, cold" % count, ["SELECT INBOX", ENVELOPE], 0.1, count),
         ]
-        if count <= 10000:
-            found += [
-                Cold("FETCH FLAGS %d, cold" % count, ["SELECT INBOX", "FETCH 1:* FLAGS"], 0.1, count),
-                Cold("FETCH ENVELOPE ... %d, cold" % count, ["SELECT INBOX", ENVELOPE], 0.1, count),
-            ]
     return found

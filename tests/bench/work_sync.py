@@ -58,10 +58,9 @@ class Search(Work):
         return took
 
 
-def works(sizes):
+def works(scale):
     """All of this file."""
-    return [
-        Qresync(max(sizes)),
+    return [Qresync(count) for count in scale.sizes] + [
         Search("SEARCH HEADER 10000, cold", "HEADER X-None thisisnowhere", None),
         Search("SEARCH BODY 10000, cold", "BODY thisisnowhere", 1.7),
     ]

@@ -10,8 +10,9 @@ import threading
 import proc
 from imapclient import Lit
 from mails import fill, multiappend, simple
+from meter import Meter
 from namespaces import ACL_PLUGINS
-from roundtrips import PULL, Meter, fixed
+from roundtrips import PULL, fixed
 from tap import eq, has, only, timeout, true
 
 # what nodes are configured to, for accounts without limits of their own

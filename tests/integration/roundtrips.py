@@ -1,50 +1,18 @@
 """How often a command asks PostgreSQL: the budget, at three sizes.
 
-pgbox only. A proxy counts round trips (ReadyForQuery answers) and
-pg_stat_statements counts statements. A command's figure must stay within
-its budget whatever the mailbox's size, but for the batches that the budget
-names. Quota is off here: it asks a question of its own, see quota.py."""
+pgbox only; ../lib/meter.py counts. A command's figure must stay within its
+budget whatever the mailbox's size, but for the batches that the budget names.
+Quota is off here: it asks a question of its own, see quota.py."""
 
-import os
 import shutil
 
 import proc
 from imapclient import Lit
 from mails import fill, simple
-from pgproxy import Proxy
+from meter import Meter
 from tap import eq, only, timeout, true
 
 SIZES = (10, 1000, 10000)
-LONG = """
-plugin {
-  pgbox_idle_timeout = 300 secs
-}
-"""
-
-
-class Meter:
-    """A node behind a counting proxy."""
-
-    def __init__(self, lab, name="metered", plugins="", extra=""):
-        self.lab = lab
-        if name not in lab.nodes:
-            proxy = Proxy(os.path.join(lab.dir, name + "-proxy"), lab.cluster.socket)
-            database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-            lab.node(name, database=database, plugins=plugins, extra=LONG + extra).proxy = proxy
-        self.node = lab.nodes[name]
-        self.proxy = self.node.proxy
-
-    def client(self, user):
-        """A session on the node."""
-        return self.lab.imap(user, self.node)
-
-    def count(self, action):
-        """(round trips, statements) that the action cost."""
-        self.lab.cluster.reset_statements()
-        self.proxy.reset()
-        action()
-        trips = self.proxy.round_trips
-        return trips, sum(self.lab.cluster.statements().values())
 
 
 def prepared(lab, size):

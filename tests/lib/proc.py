@@ -174,6 +174,13 @@ def memory_of(pid):
     return figures
 
 
+def mapped(pid):
+    """The sums of a process's mappings in bytes: Pss, Pss_Anon, Private_Dirty, ..."""
+    with open("/proc/%d/smaps_rollup" % pid) as rollup:
+        rows = [line.split() for line in rollup]
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in rows if words[-1] == "kB"}
+
+
 def reset_peak(pid):
     """Make VmHWM of a process start anew from what it uses now."""
     with open("/proc/%d/clear_refs" % pid, "w") as handle:
