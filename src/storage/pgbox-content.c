@@ -159,14 +159,17 @@ void pgbox_content_get(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	struct pgbox_content_cache *cache =
 		content_cache(PGBOX_MAILBOX(_mail->box));
 
-	what &= ENUM_NEGATE(mail->have);
-	if (cache == NULL ||
-	    (what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) == 0)
+	const bool want_body = (what & PGBOX_FETCH_BODY) != 0 &&
+		(mail->have & PGBOX_FETCH_BODY) == 0;
+	/* a body is found by its start */
+	const bool want_start = (mail->have & PGBOX_FETCH_HEADER) == 0 &&
+		(what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0;
+
+	if (cache == NULL || (!want_body && !want_start))
 		return;
 	T_BEGIN {
-		if (((mail->have & PGBOX_FETCH_HEADER) != 0 ||
-		     content_get_start(mail, cache)) &&
-		    (what & PGBOX_FETCH_BODY) != 0)
+		if ((!want_start || content_get_start(mail, cache)) &&
+		    want_body)
 			content_get_head(mail, cache);
 	} T_END;
 }

@@ -40,7 +40,7 @@ VARIANTS = {
     "disk": "",
 }
 # whether nodes of pgbox keep contents that they have read (pgbox_content_cache)
-CONTENT_CACHE = False
+CONTENT_CACHE = True
 # bodies of mailboxes that are about their metadata
 CAPPED = 24 * 1024
 TINY = 600

@@ -12,7 +12,7 @@ import time
 import proc
 from imapclient import Lit
 from mails import MIXED, multiappend, simple
-from roundtrips import Meter
+from meter import Meter
 from tap import eq, has, only, timeout, true
 
 CHUNK = 131072
