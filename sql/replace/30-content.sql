@@ -34,12 +34,15 @@ COMMENT ON FUNCTION pgbox.body_put(bytea, bigint, bytea) IS 'Find or store a bod
 
 CREATE OR REPLACE FUNCTION pgbox.body_chunk_put(p_digest bytea, p_number integer, p_data bytea)
 RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+-- in PL/pgSQL, which keeps the plan from chunk to chunk
+BEGIN
   INSERT INTO pgbox.body_chunk (body_id, number, data)
   SELECT b.body_id, p_number, p_data FROM pgbox.body AS b WHERE b.digest = p_digest
-  ON CONFLICT ON CONSTRAINT body_chunk_pkey DO NOTHING
+  ON CONFLICT ON CONSTRAINT body_chunk_pkey DO NOTHING;
+END
 $$;
 COMMENT ON FUNCTION pgbox.body_chunk_put(bytea, integer, bytea) IS 'Store a later chunk of a body, in the transaction that stored the body';
 

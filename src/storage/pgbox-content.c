@@ -307,12 +307,15 @@ content_keep_upload(struct pgbox_content_cache *cache,
 	content_keep_upload_body(cache, mail, buf);
 }
 
-void pgbox_content_keep_saved(struct pgbox_content_cache *cache,
+void pgbox_content_keep_saved(struct pgbox_mailbox *mbox,
 			      struct pgbox_upload *upload)
 {
+	struct pgbox_content_cache *cache = content_cache(mbox);
 	struct pgbox_upload_mail *mail;
 	buffer_t *buf;
 
+	if (cache == NULL)
+		return;
 	buf = buffer_create_dynamic(default_pool, 1024);
 	array_foreach_elem(&upload->mails, mail) {
 		if (mail->input != NULL) T_BEGIN {

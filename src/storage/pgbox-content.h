@@ -49,8 +49,9 @@ void pgbox_content_keep(struct pgbox_mail *mail);
 
 /* The message that was saved last gets its key in the transaction. */
 void pgbox_content_save_key(struct pgbox_save_context *ctx);
-/* After the commit: keep the bytes of what was saved. */
-void pgbox_content_keep_saved(struct pgbox_content_cache *cache,
+/* After the commit: keep the bytes of what was saved. Not if this node hasn't the
+   mailbox: nothing here would find them, and who reads may do so elsewhere. */
+void pgbox_content_keep_saved(struct pgbox_mailbox *mbox,
 			      struct pgbox_upload *upload);
 
 #endif

@@ -323,10 +323,7 @@ void pgbox_transaction_save_commit_post(
 	_ctx->transaction = NULL;
 	if (ctx->commit != NULL)
 		pgbox_commit_end(&ctx->commit, TRUE, result);
-	if (ctx->mbox->storage->content_cache != NULL) {
-		pgbox_content_keep_saved(ctx->mbox->storage->content_cache,
-					 ctx->upload);
-	}
+	pgbox_content_keep_saved(ctx->mbox, ctx->upload);
 	save_context_free(&ctx);
 }
 
