@@ -127,22 +127,12 @@ fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
 			     value, size);
 }
 
-/* As index-mail does with an ENVELOPE that it has made. */
 static void
 fetch_fill_envelope(struct pgbox_mail *mail, const void *value, size_t size)
 {
-	struct index_mail *imail = &mail->imail;
-	struct mail *_mail = &imail->mail.mail;
-	const unsigned int idx =
-		imail->ibox->cache_fields[MAIL_CACHE_IMAP_ENVELOPE].idx;
-
 	mail->have |= PGBOX_FETCH_ENVELOPE;
-	if (value == NULL || imail->data.envelope != NULL)
-		return;
-	imail->data.envelope = p_strndup(imail->mail.data_pool, value, size);
-	if (mail_cache_field_can_add(_mail->transaction->cache_trans,
-				     _mail->seq, idx))
-		index_mail_cache_add_idx(imail, idx, value, size);
+	if (value != NULL)
+		pgbox_mail_set_envelope(mail, value, size);
 }
 
 static void

@@ -9,6 +9,10 @@
 #include "pgbox-upload.h"
 #include "pgbox-mail.h"
 
+/*
+ * BODY, BODYSTRUCTURE
+ */
+
 /* Returns 1 if the stored structure has the field, 0 if not, -1 on error. */
 static int
 mail_get_structure(struct mail *_mail, enum mail_fetch_field field,
@@ -67,11 +71,85 @@ mail_get_special_structure(struct mail *_mail, enum mail_fetch_field field,
 	return index_mail_get_special(_mail, field, value_r);
 }
 
+/*
+ * ENVELOPE
+ */
+
+/* Dovecot caches headers and makes the ENVELOPE of them, its own field for it is
+   switched off by default (mail_never_cache_fields). Here it comes from the
+   database without headers, so it is a field of ours. */
+void pgbox_mail_special_open(struct pgbox_mailbox *mbox)
+{
+	struct mail_cache_field field = {
+		.name = "pgbox.envelope",
+		.type = MAIL_CACHE_FIELD_STRING,
+		.decision = MAIL_CACHE_DECISION_TEMP,
+	};
+
+	mail_cache_register_fields(mbox->box.cache, &field, 1);
+	mbox->envelope_field = field.idx;
+}
+
+bool pgbox_mail_want_envelope(struct mail *_mail)
+{
+	struct mail_cache_view *view = _mail->transaction->cache_view;
+	struct index_mail *mail = INDEX_MAIL(_mail);
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(_mail->box);
+	const unsigned int dovecots =
+		mail->ibox->cache_fields[MAIL_CACHE_IMAP_ENVELOPE].idx;
+	unsigned int idx;
+
+	if (mail->data.envelope != NULL ||
+	    mail_cache_field_exists(view, _mail->seq,
+				    mbox->envelope_field) > 0 ||
+	    mail_cache_field_exists(view, _mail->seq, dovecots) > 0)
+		return FALSE;
+	/* as index-mail does: if this one is there, so are the others */
+	idx = mail_cache_register_lookup(_mail->box->cache, "hdr.message-id");
+	return idx == UINT_MAX ||
+		mail_cache_field_exists(view, _mail->seq, idx) <= 0;
+}
+
+void pgbox_mail_set_envelope(struct pgbox_mail *mail, const void *value,
+			     size_t size)
+{
+	struct index_mail *imail = &mail->imail;
+	struct mail *_mail = &imail->mail.mail;
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(_mail->box);
+
+	if (imail->data.envelope != NULL)
+		return;
+	imail->data.envelope = p_strndup(imail->mail.data_pool, value, size);
+	if (mail_cache_field_can_add(_mail->transaction->cache_trans,
+				     _mail->seq, mbox->envelope_field)) {
+		index_mail_cache_add_idx(imail, mbox->envelope_field, value,
+					 size);
+	}
+}
+
+static void mail_get_cached_envelope(struct pgbox_mail *mail)
+{
+	struct index_mail *imail = &mail->imail;
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(imail->mail.mail.box);
+	string_t *str;
+
+	if (imail->data.envelope != NULL)
+		return;
+	str = str_new(imail->mail.data_pool, 512);
+	if (index_mail_cache_lookup_field(imail, str,
+					  mbox->envelope_field) > 0)
+		imail->data.envelope = str_c(str);
+	else
+		str_free(&str);
+}
+
 static int
 mail_get_special_envelope(struct mail *_mail, const char **value_r)
 {
 	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
 
+	if (!_mail->saving)
+		mail_get_cached_envelope(mail);
 	if (!_mail->saving && (mail->have & PGBOX_FETCH_ENVELOPE) == 0 &&
 	    pgbox_mail_want_envelope(_mail)) {
 		if (!mail_metadata_access_start(_mail) ||
@@ -82,6 +160,10 @@ mail_get_special_envelope(struct mail *_mail, const char **value_r)
 	return index_mail_get_special(_mail, MAIL_FETCH_IMAP_ENVELOPE,
 				      value_r);
 }
+
+/*
+ * What the row has
+ */
 
 static int
 mail_get_special_row(struct mail *_mail, enum mail_fetch_field field,

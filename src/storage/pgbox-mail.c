@@ -86,21 +86,6 @@ static bool mail_want_structure(struct index_mail *mail)
 		!mail_is_field_cached(mail, MAIL_CACHE_MESSAGE_PARTS);
 }
 
-bool pgbox_mail_want_envelope(struct mail *_mail)
-{
-	struct index_mail *mail = INDEX_MAIL(_mail);
-	unsigned int idx;
-
-	if (mail->data.envelope != NULL ||
-	    mail_is_field_cached(mail, MAIL_CACHE_IMAP_ENVELOPE))
-		return FALSE;
-	/* as index-mail does: if this one is there, so are the others */
-	idx = mail_cache_register_lookup(_mail->box->cache, "hdr.message-id");
-	return idx == UINT_MAX ||
-		mail_cache_field_exists(_mail->transaction->cache_view,
-					_mail->seq, idx) <= 0;
-}
-
 static bool mail_want_row(struct index_mail *mail)
 {
 	static const struct {

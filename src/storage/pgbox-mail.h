@@ -47,9 +47,6 @@ pgbox_mail_alloc(struct mailbox_transaction_context *t,
 		 enum mail_fetch_field wanted_fields,
 		 struct mailbox_header_lookup_ctx *wanted_headers);
 
-/* Returns TRUE if the mail's ENVELOPE is neither in Dovecot's cache nor can be made
-   of what is. */
-bool pgbox_mail_want_envelope(struct mail *mail);
 /* Returns what the transaction is about to add under this mail, whose bytes are
    in the spool or, for a copy, those of its source. NULL if there is none. */
 struct pgbox_upload_mail *pgbox_mail_get_saving(struct mail *mail);
@@ -62,6 +59,15 @@ int pgbox_mail_get_stream(struct mail *mail, bool get_body,
 			  struct message_size *hdr_size,
 			  struct message_size *body_size,
 			  struct istream **stream_r);
+/* Call when a mailbox's index was opened (pgbox-mail-special.c). */
+void pgbox_mail_special_open(struct pgbox_mailbox *mbox);
+/* Returns TRUE if the mail's ENVELOPE is neither in Dovecot's cache nor can be made
+   of what is (pgbox-mail-special.c). */
+bool pgbox_mail_want_envelope(struct mail *mail);
+/* Set the mail's ENVELOPE to what was stored, and cache it
+   (pgbox-mail-special.c). */
+void pgbox_mail_set_envelope(struct pgbox_mail *mail, const void *value,
+			     size_t size);
 /* mail vfunc (pgbox-mail-special.c) */
 int pgbox_mail_get_special(struct mail *mail, enum mail_fetch_field field,
 			   const char **value_r);

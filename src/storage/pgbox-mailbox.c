@@ -114,6 +114,7 @@ static int mailbox_open_index(struct pgbox_mailbox *mbox)
 	if (index_storage_mailbox_open(box, FALSE) < 0)
 		return -1;
 	pgbox_content_open(mbox);
+	pgbox_mail_special_open(mbox);
 	mail_index_modseq_enable(box->index);
 	if (mailbox_want_cold(mbox)) {
 		mbox->index_cold = TRUE;

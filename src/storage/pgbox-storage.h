@@ -54,8 +54,9 @@ struct pgbox_mailbox {
 
 	/* header extension of struct pgbox_index_header */
 	uint32_t ext_id;
-	/* field of Dovecot's cache file, see pgbox-content.h */
-	unsigned int content_field;
+	/* fields of Dovecot's cache file, see pgbox-content.h and
+	   pgbox-mail-special.c */
+	unsigned int content_field, envelope_field;
 
 	/* The mailbox's highest modseq as the lookup at open saw it. The first
 	   sync after open needs no round trip if the index is there already.
