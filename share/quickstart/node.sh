@@ -38,8 +38,10 @@ node_paths() {
 	NODE_DIR=$DIR/$1
 	RUN_DIR=$RUN_ROOT/$1
 	HOME_DIR=$NODE_DIR/home
-	INDEX_DIR=$NODE_DIR/index
-	CONTENT_DIR=$NODE_DIR/content
+	# what may be deleted at any time: the mail user's, who makes it anew
+	CACHE_DIR=$NODE_DIR/cache
+	INDEX_DIR=$CACHE_DIR/index
+	CONTENT_DIR=$CACHE_DIR/content
 	OUTBOX_DIR=$NODE_DIR/outbox
 	SENDMAIL=$NODE_DIR/sendmail
 	DOVECOT_CONF=$NODE_DIR/dovecot.conf
@@ -124,8 +126,7 @@ node_start() {
 	install_dir "$RUN_DIR" "$(id -un)" "$(id -gn)" 755
 	mkdir -p "$NODE_DIR/state"
 	install_dir "$HOME_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
-	install_dir "$INDEX_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
-	install_dir "$CONTENT_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
+	install_dir "$CACHE_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
 	install_dir "$OUTBOX_DIR" "$MAIL_USER" "$MAIL_GROUP" 700
 	fill sendmail.in OUTBOX_DIR > "$SENDMAIL"
 	chmod 755 "$SENDMAIL"

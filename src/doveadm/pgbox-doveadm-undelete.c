@@ -4,6 +4,7 @@
 #include "array.h"
 #include "ioloop.h"
 #include "str.h"
+#include "time-util.h"
 #include "imap-seqset.h"
 #include "imap-util.h"
 #include "mail-user.h"
@@ -21,6 +22,8 @@
    Names of mailboxes are those that the user has. */
 
 #define UNDELETE_STEP 1000
+/* 2000-01-01: numbers below are none of seconds since 1970, but for 0 */
+#define UNDELETE_EARLIEST 946684800
 
 struct undelete_cmd_context {
 	struct doveadm_mail_cmd_context ctx;
@@ -220,16 +223,30 @@ static int undelete_run(struct doveadm_mail_cmd_context *_ctx,
 	return ret;
 }
 
+/* Dovecot takes the 45th of a month for a day of the next one. */
+static bool undelete_is_real_date(const char *arg, time_t since, bool utc)
+{
+	return strlen(arg) != strlen("YYYY-MM-DD") || arg[4] != '-' ||
+		strcmp(arg, utc ? t_strfgmtime("%Y-%m-%d", since) :
+		       t_strflocaltime("%Y-%m-%d", since)) == 0;
+}
+
 /* doveadm goes on with a command whose argument was refused: end it. */
 static time_t undelete_parse_since(const char *arg)
 {
 	time_t since;
 	bool utc;
 
-	if (mail_parse_human_timestamp(arg, &since, &utc) < 0) {
+	if (mail_parse_human_timestamp(arg, &since, &utc) < 0 ||
+	    !undelete_is_real_date(arg, since, utc)) {
 		i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is no "
 			       "time: give a date (2024-05-06) or an "
 			       "age (2 days)", arg);
+	}
+	if (since != 0 && since < UNDELETE_EARLIEST) {
+		i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is a moment "
+			       "of the last century; an age needs a unit "
+			       "(2 days)", arg);
 	}
 	if (since > ioloop_time) {
 		i_fatal_status(EX_USAGE, "pgbox undelete: \"%s\" is in the "

@@ -28,9 +28,7 @@ static struct pgbox_content_cache *content_cache(struct pgbox_mailbox *mbox)
 	return mbox->index_cold ? NULL : mbox->storage->content_cache;
 }
 
-int pgbox_content_get_cache(struct mail_user *user,
-			    struct pgbox_content_cache **cache_r,
-			    const char **error_r)
+struct pgbox_content_cache *pgbox_content_get_cache(struct mail_user *user)
 {
 	const char *dir = mail_user_plugin_getenv(user, "pgbox_content_cache");
 	const char *size =
@@ -38,21 +36,20 @@ int pgbox_content_get_cache(struct mail_user *user,
 	uoff_t max_bytes = CONTENT_DEFAULT_CACHE_SIZE;
 	const char *error;
 
-	*cache_r = NULL;
-	if (size != NULL && settings_get_size(size, &max_bytes, &error) < 0) {
-		*error_r = t_strdup_printf("pgbox_content_cache_size: %s",
-					   error);
-		return -1;
-	}
-	if (dir == NULL || *dir == '\0' || max_bytes == 0)
-		return 0;
+	if (dir == NULL || *dir == '\0')
+		return NULL;
 	if (*dir != '/') {
-		*error_r = t_strdup_printf("pgbox_content_cache: must be an "
-					   "absolute path, not %s", dir);
-		return -1;
+		e_error(user->event, "pgbox_content_cache: must be an absolute "
+			"path, not %s: nothing is cached", dir);
+		return NULL;
 	}
-	*cache_r = pgbox_content_cache_init(dir, max_bytes, user->event);
-	return 0;
+	if (size != NULL && settings_get_size(size, &max_bytes, &error) < 0) {
+		e_error(user->event, "pgbox_content_cache_size: %s: nothing is "
+			"cached", error);
+		return NULL;
+	}
+	return max_bytes == 0 ? NULL :
+		pgbox_content_cache_init(dir, max_bytes, user->event);
 }
 
 void pgbox_content_open(struct pgbox_mailbox *mbox)

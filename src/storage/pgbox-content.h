@@ -30,11 +30,10 @@ struct pgbox_content_info {
 	unsigned char digest[PGBOX_DIGEST_SIZE];
 };
 
-/* The cache that pgbox_content_cache and pgbox_content_cache_size tell of; *cache_r
-   is NULL if there is to be none. Returns 0; -1 and what is wrong with them. */
-int pgbox_content_get_cache(struct mail_user *user,
-			    struct pgbox_content_cache **cache_r,
-			    const char **error_r);
+/* Returns the cache that pgbox_content_cache and pgbox_content_cache_size tell of;
+   NULL if there is to be none, or if they make no sense, which is an error in the
+   log: mail goes on without a cache. */
+struct pgbox_content_cache *pgbox_content_get_cache(struct mail_user *user);
 /* Call when a mailbox's index was opened. */
 void pgbox_content_open(struct pgbox_mailbox *mbox);
 

@@ -70,9 +70,7 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
 	if (storage->conn == NULL)
 		return -1;
-	if (pgbox_content_get_cache(_storage->user, &storage->content_cache,
-				    error_r) < 0)
-		return -1;
+	storage->content_cache = pgbox_content_get_cache(_storage->user);
 	storage_set_prefetch(_storage);
 	/* stored with the message: no need to parse it */
 	_storage->nonbody_access_fields |= MAIL_FETCH_IMAP_BODY |

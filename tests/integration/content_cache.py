@@ -230,6 +230,24 @@ def test_unusable_folder(lab):
 
 
 @only("pgbox")
+@timeout(120)
+def test_unusable_settings(lab):
+    """A slip in a setting of the cache costs the cache, and isn't quiet."""
+    for name, folder, size, complaint in (
+            ("slip", "/tmp/never-made", "1GG", "pgbox_content_cache_size: Invalid size: 1GG"),
+            ("relative", "some/where", "1G", "pgbox_content_cache: must be an absolute path, not some/where")):
+        meter = Meter(lab, name, extra=CONFIG % (folder, size))
+        meter.node.expect_log("Error: pgbox_content_cache")
+        user = lab.user(meter.node)
+        c = meter.client(user)
+        c.ok("SELECT INBOX")
+        append(c, simple(1))
+        eq(body(c), simple(1))
+        has(complaint, meter.node.log_since_mark())
+        true(not os.path.exists("/tmp/never-made"), "nothing is cached")
+
+
+@only("pgbox")
 @timeout(180)
 def test_limit(lab):
     """The folder stays about as large as it may be; what is read often stays."""

@@ -236,6 +236,9 @@ def test_undelete_arguments(lab):
     true(b"box" not in node.doveadm("mailbox", "list", user=user).stdout, "nor that")
     for future in ("2099-05-06", "4000000000"):
         fails(node, USAGE, '"%s" is in the future' % future, "undelete", "-t", future, "INBOX", user=user)
+    for wrong in ("2024-13-45", "2026-02-30"):
+        fails(node, USAGE, '"%s" is no time' % wrong, "undelete", "-t", wrong, "INBOX", user=user)
+    fails(node, USAGE, "an age needs a unit", "undelete", "-t", "2", "INBOX", user=user)
     # what -t takes
     for since in ("2024-05-06", "06-May-2024", "1714953600", "3 weeks"):
         fails(node, NOT_FOUND, 'has no mailbox "never"', "undelete", "-t", since, "never", user=user)
