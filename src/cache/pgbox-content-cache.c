@@ -3,13 +3,11 @@
 #include "lib.h"
 #include "buffer.h"
 #include "hex-binary.h"
-#include "hostpid.h"
 #include "ioloop.h"
 #include "mkdir-parents.h"
 #include "xxh64.h"
 #include "pgbox-content-cache-private.h"
 
-#include <stdio.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -19,6 +17,8 @@
 /* A read says that a file was used, but not more often than this: it costs a
    write of the inode. */
 #define CONTENT_CACHE_TOUCH_SECS 3600
+/* What doesn't fit its head may be under way still while it is as young as this. */
+#define CONTENT_CACHE_YOUNG_SECS 10
 
 /* What a file begins with. Only nodes of one kind read it, so it is in their
    own byte order. */
@@ -105,45 +105,55 @@ content_cache_path(const struct pgbox_content_cache *cache,
  */
 
 /* Returns 1 if the bytes were read, 0 if the file doesn't hold what its name
-   says, or more than that can be, -1 if it can't be read. */
+   says, -1 if it can't be read. */
 static int
-content_cache_read(int fd, const struct content_cache_head *wanted,
-		   size_t max_size, buffer_t *buf)
+content_cache_read(int fd, const struct stat *st,
+		   const struct content_cache_head *wanted, size_t max_size,
+		   buffer_t *buf)
 {
 	struct content_cache_head head;
 	const size_t old_used = buf->used;
 	struct iovec iov[2];
-	struct stat st;
 	size_t size;
 	void *data;
 
-	if (fstat(fd, &st) < 0)
-		return -1;
-	if (st.st_size < (off_t)sizeof(head))
+	if (st->st_size < (off_t)sizeof(head) ||
+	    (uintmax_t)st->st_size - sizeof(head) > max_size)
 		return 0;
-	size = st.st_size - sizeof(head);
-	if (size > max_size)
-		return 0;
+	size = st->st_size - sizeof(head);
 	data = buffer_append_space_unsafe(buf, size);
 	iov[0].iov_base = &head;
 	iov[0].iov_len = sizeof(head);
 	iov[1].iov_base = data;
 	iov[1].iov_len = size;
-	if (readv(fd, iov, 2) != st.st_size) {
-		buffer_set_used_size(buf, old_used);
-		return 0;
-	}
-	if (memcmp(&head, wanted,
+	if (readv(fd, iov, 2) != st->st_size ||
+	    memcmp(&head, wanted,
 		   offsetof(struct content_cache_head, size)) != 0 ||
 	    head.size != size || head.hash != xxh64_data(data, size, 0)) {
 		buffer_set_used_size(buf, old_used);
 		return 0;
 	}
-	if (st.st_mtime < ioloop_time - CONTENT_CACHE_TOUCH_SECS) {
+	return 1;
+}
+
+/* As content_cache_read(). */
+static int
+content_cache_read_file(int fd, const struct content_cache_head *wanted,
+			size_t max_size, buffer_t *buf)
+{
+	struct stat st;
+	int ret;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	ret = content_cache_read(fd, &st, wanted, max_size, buf);
+	if (ret == 0 && st.st_mtime >= time(NULL) - CONTENT_CACHE_YOUNG_SECS)
+		return -1;
+	if (ret > 0 && st.st_mtime < ioloop_time - CONTENT_CACHE_TOUCH_SECS) {
 		/* if it fails the file is thrown away a little too early */
 		(void)futimens(fd, NULL);
 	}
-	return 1;
+	return ret;
 }
 
 static void
@@ -171,7 +181,7 @@ content_cache_get_path(struct pgbox_content_cache *cache, const char *path,
 		}
 		return FALSE;
 	}
-	ret = content_cache_read(fd, wanted, max_size, buf);
+	ret = content_cache_read_file(fd, wanted, max_size, buf);
 	i_close_fd(&fd);
 	if (ret == 0) {
 		e_warning(cache->event, "%s is damaged: removed, the mail is "
@@ -215,29 +225,30 @@ bool pgbox_content_cache_has(struct pgbox_content_cache *cache,
  * Writing
  */
 
-/* Returns the file, or -1 and what failed in *error_r. */
+/* Returns 1 and the file; 0 if there is one already, or if the whole cache is
+   being deleted; -1 and what failed. */
 static int
-content_cache_create(const char *subdir, const char *path,
+content_cache_create(const char *subdir, const char *path, int *fd_r,
 		     const char **error_r)
 {
-	int fd;
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
 
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		  0600);
-	if (fd != -1 || errno != ENOENT) {
-		if (fd == -1)
-			*error_r = t_strdup_printf("open(%s) failed: %m", path);
-		return fd;
+	*fd_r = open(path, flags, 0600);
+	if (*fd_r == -1 && errno == ENOENT) {
+		if (mkdir(subdir, 0700) < 0 && errno == ENOENT &&
+		    mkdir_parents(subdir, 0700) < 0 && errno != EEXIST) {
+			*error_r = t_strdup_printf("mkdir(%s) failed: %m",
+						   subdir);
+			return -1;
+		}
+		*fd_r = open(path, flags, 0600);
 	}
-	if (mkdir_parents(subdir, 0700) < 0 && errno != EEXIST) {
-		*error_r = t_strdup_printf("mkdir(%s) failed: %m", subdir);
-		return -1;
-	}
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		  0600);
-	if (fd == -1)
-		*error_r = t_strdup_printf("open(%s) failed: %m", path);
-	return fd;
+	if (*fd_r != -1)
+		return 1;
+	if (errno == EEXIST || errno == ENOENT)
+		return 0;
+	*error_r = t_strdup_printf("open(%s) failed: %m", path);
+	return -1;
 }
 
 static int
@@ -267,29 +278,22 @@ content_cache_write(int fd, const char *path,
 }
 
 static int
-content_cache_put_path(struct pgbox_content_cache *cache, const char *path,
-		       const struct content_cache_head *head,
-		       const void *data, const char **error_r)
+content_cache_put_path(struct pgbox_content_cache *cache,
+		       struct content_cache_head *head, const void *data,
+		       const char **error_r)
 {
+	const char *path = content_cache_path(cache, head->digest,
+					      head->number);
 	const char *subdir = content_cache_subdir(cache, head->digest,
 						  head->number);
-	const char *temp_path = t_strdup_printf("%s.%s", path, my_pid);
-	int fd;
+	int fd, ret;
 
-	fd = content_cache_create(subdir, temp_path, error_r);
-	if (fd == -1)
-		return -1;
-	if (content_cache_write(fd, temp_path, head, data, error_r) < 0) {
-		i_unlink_if_exists(temp_path);
-		return -1;
-	}
-	if (rename(temp_path, path) < 0) {
-		/* ENOENT: the whole cache was deleted meanwhile */
-		if (errno == ENOENT)
-			return 0;
-		*error_r = t_strdup_printf("rename(%s, %s) failed: %m",
-					   temp_path, path);
-		i_unlink_if_exists(temp_path);
+	ret = content_cache_create(subdir, path, &fd, error_r);
+	if (ret <= 0)
+		return ret;
+	head->hash = xxh64_data(data, head->size, 0);
+	if (content_cache_write(fd, path, head, data, error_r) < 0) {
+		i_unlink_if_exists(path);
 		return -1;
 	}
 	pgbox_content_cache_trim(cache, subdir, head->size);
@@ -307,14 +311,9 @@ void pgbox_content_cache_put(struct pgbox_content_cache *cache,
 	content_cache_head_init(&head, digest, number);
 	head.size = size;
 	T_BEGIN {
-		const char *error, *path =
-			content_cache_path(cache, digest, number);
+		const char *error;
 
-		if (access(path, F_OK) < 0) {
-			head.hash = xxh64_data(data, size, 0);
-			if (content_cache_put_path(cache, path, &head, data,
-						   &error) < 0)
-				content_cache_set_failed(cache, error);
-		}
+		if (content_cache_put_path(cache, &head, data, &error) < 0)
+			content_cache_set_failed(cache, error);
 	} T_END;
 }

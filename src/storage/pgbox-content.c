@@ -113,18 +113,26 @@ static bool content_get_key(struct pgbox_mail *mail, buffer_t *key)
 }
 
 static bool
+content_read_start(struct pgbox_mail *mail, struct pgbox_content_cache *cache,
+		   buffer_t *start, struct pgbox_content_info *info_r)
+{
+	buffer_t *key = t_buffer_create(PGBOX_DIGEST_SIZE);
+
+	return content_get_key(mail, key) &&
+		pgbox_content_cache_get(cache, key->data,
+					PGBOX_CONTENT_CACHE_START,
+					CONTENT_MAX_START, start) &&
+		content_start_read(start, info_r);
+}
+
+static bool
 content_get_start(struct pgbox_mail *mail, struct pgbox_content_cache *cache)
 {
 	struct index_mail_data *data = &mail->imail.data;
 	struct pgbox_content_info info;
-	buffer_t *key = t_buffer_create(PGBOX_DIGEST_SIZE);
 	buffer_t *start = t_buffer_create(4096);
 
-	if (!content_get_key(mail, key) ||
-	    !pgbox_content_cache_get(cache, key->data,
-				     PGBOX_CONTENT_CACHE_START,
-				     CONTENT_MAX_START, start) ||
-	    !content_start_read(start, &info))
+	if (!content_read_start(mail, cache, start, &info))
 		return FALSE;
 	mail->row.content = info;
 	data->physical_size = info.size;
@@ -169,6 +177,27 @@ void pgbox_content_get(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		    want_body)
 			content_get_head(mail, cache);
 	} T_END;
+}
+
+bool pgbox_content_has(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	struct mail *_mail = &mail->imail.mail.mail;
+	struct pgbox_content_cache *cache =
+		content_cache(PGBOX_MAILBOX(_mail->box));
+	struct pgbox_content_info info;
+	bool ret;
+
+	if (cache == NULL ||
+	    (what & ENUM_NEGATE(PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0)
+		return FALSE;
+	T_BEGIN {
+		ret = content_read_start(mail, cache, t_buffer_create(4096),
+					 &info) &&
+			((what & PGBOX_FETCH_BODY) == 0 ||
+			 info.body_size == 0 ||
+			 pgbox_content_cache_has(cache, info.digest, 0));
+	} T_END;
+	return ret;
 }
 
 /*

@@ -40,6 +40,9 @@ void pgbox_content_open(struct pgbox_mailbox *mbox);
 /* Take header (and body's first chunk) from this node, if it has them: then
    what is returned is in mail->have. */
 void pgbox_content_get(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+/* Returns TRUE if pgbox_content_get() would find all that is asked for; no bytes
+   are kept in memory. */
+bool pgbox_content_has(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 /* Returns TRUE if what is read for this mail's sake is to be kept. Only what
    clients read is: whoever looks through all mails would drive that out. */
 bool pgbox_content_is_kept(struct pgbox_mail *mail);

@@ -128,6 +128,16 @@ mail_get_wanted(struct index_mail *mail, enum pgbox_fetch_what *what_r)
 	return what != 0 || mail_want_row(mail);
 }
 
+/* With nothing queued the caller takes this mail at once, so its bytes may be read
+   already. Else it waits for those that are, and so does memory. */
+static bool mail_is_here(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
+
+	return array_count(&mbox->fetch_queue) == 0 ?
+		pgbox_fetch_have(mail, what) : pgbox_content_has(mail, what);
+}
+
 static bool pgbox_mail_prefetch(struct mail *_mail)
 {
 	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
@@ -137,7 +147,7 @@ static bool pgbox_mail_prefetch(struct mail *_mail)
 	    !mail_get_wanted(&mail->imail, &what))
 		return TRUE;
 	if (what != 0 && !mail_want_row(&mail->imail) &&
-	    pgbox_fetch_have(mail, what))
+	    mail_is_here(mail, what))
 		return TRUE;
 	pgbox_fetch_queue(mail, what);
 	return FALSE;

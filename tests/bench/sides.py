@@ -1,6 +1,7 @@
 """What is compared: the same Dovecot on pgbox, sdbox and maildir."""
 
 import glob
+import glob
 import os
 import shutil
 import time
@@ -175,10 +176,12 @@ class Side:
             os.unlink(path)
 
     def forget_contents(self):
-        """Remove what nodes of pgbox keep of contents, for all users."""
+        """Remove what nodes of pgbox keep of contents, for all users.
+
+        The directories stay, as on a node that has been in use for a while."""
         for folder in self._contents:
-            for name in os.listdir(folder):
-                shutil.rmtree(os.path.join(folder, name))
+            for path in glob.glob(os.path.join(folder, "*", "*")):
+                os.remove(path)
 
     def recover(self, user):
         """What an administrator has to do after forget(); returns the seconds.
