@@ -1,7 +1,6 @@
 """What is compared: the same Dovecot on pgbox, sdbox and maildir."""
 
 import glob
-import glob
 import os
 import shutil
 import time
@@ -80,6 +79,7 @@ class Side:
         self.lab = lab
         self.name = name
         self._contents = []
+        self._gone = 0
         self.node = self._add_node(name)
         self._filled = {}
         # what workloads have made for themselves
@@ -178,10 +178,15 @@ class Side:
     def forget_contents(self):
         """Remove what nodes of pgbox keep of contents, for all users.
 
-        The directories stay, as on a node that has been in use for a while."""
+        The directories stay, as on a node that has been in use for a while, and
+        files are moved away: ext4 without a journal makes new ones slowly for a
+        while after others were deleted."""
+        self._gone += 1
         for folder in self._contents:
+            gone = "%s-%d" % (folder, self._gone)
+            os.mkdir(gone)
             for path in glob.glob(os.path.join(folder, "*", "*")):
-                os.remove(path)
+                os.rename(path, os.path.join(gone, os.path.basename(path)))
 
     def recover(self, user):
         """What an administrator has to do after forget(); returns the seconds.
