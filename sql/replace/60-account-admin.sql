@@ -63,15 +63,25 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF p_retention < '0'::interval THEN
-    RAISE EXCEPTION 'a retention can''t be below 0: %', p_retention
-      USING ERRCODE = '22023', HINT = '0 keeps nothing; NULL: what the store says.';
-  END IF;
+  PERFORM pgbox.retention_check('retention', p_retention);
   UPDATE pgbox.account AS a SET retention = p_retention WHERE a.account_id = pgbox.account_find(p_name);
   PERFORM pgbox.job_record('account_set_retention', p_name, jsonb_build_object('retention', p_retention::text), 'done');
 END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_retention(text, interval) IS 'How long what an account expunges and deletes stays restorable; NULL: as the store says, 0: not at all';
+
+CREATE OR REPLACE FUNCTION pgbox.hold_check(p_hold boolean)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_hold IS NULL THEN
+    RAISE EXCEPTION 'a legal hold is true or false, not NULL' USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.hold_check(boolean) IS 'Fails for NULL';
 
 -- The store's row first: a purge that is at work ends before the hold begins,
 -- and the next one sees it.
@@ -81,6 +91,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM pgbox.hold_check(p_hold);
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
   UPDATE pgbox.account AS a SET legal_hold = p_hold WHERE a.name = p_name;
   IF NOT FOUND THEN
@@ -99,6 +110,7 @@ AS $$
 DECLARE
   v_count integer;
 BEGIN
+  PERFORM pgbox.hold_check(p_hold);
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
   UPDATE pgbox.mailbox AS m
      SET legal_hold = p_hold

@@ -144,15 +144,37 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.messages_expunge(text, text, timestamptz, timestamptz, text, text, text, bigint, bigint, text) IS 'Expunge what message_search finds, at most p_limit; call again while more is true. It stays restorable';
 
-CREATE OR REPLACE FUNCTION pgbox.messages_expire(p_account text, p_folder text, p_older_than interval, p_limit bigint DEFAULT 10000)
-RETURNS TABLE (expunged bigint, more boolean)
-LANGUAGE sql VOLATILE
+-- NULL is no age either: now() less NULL would be no limit.
+CREATE OR REPLACE FUNCTION pgbox.age_check(p_what text, p_age interval)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT e.expunged, e.more
-    FROM pgbox.messages_expunge(p_account, p_folder, now() - p_older_than, NULL, '', '', NULL, NULL, p_limit) AS e
+BEGIN
+  IF p_age BETWEEN '1 hour'::interval AND '1000 years'::interval THEN
+    RETURN;
+  END IF;
+  RAISE EXCEPTION '% can''t be %: it is an hour to 1000 years', p_what, COALESCE(p_age::text, 'NULL')
+    USING ERRCODE = '22023',
+          HINT = 'It says how old messages become, with a unit: ''30 days''. A number alone is seconds. '
+                 'pgbox.folder_empty() is for all of a mailbox.';
+END
 $$;
-COMMENT ON FUNCTION pgbox.messages_expire(text, text, interval, bigint) IS 'Expunge what has been in a mailbox for longer, at most p_limit; call again while more is true';
+COMMENT ON FUNCTION pgbox.age_check(text, interval) IS 'Fails for what can''t be the age at which messages go: NULL, below an hour, or above 1000 years';
+
+CREATE OR REPLACE FUNCTION pgbox.messages_expire(p_account text, p_folder text, p_older_than interval, p_limit bigint DEFAULT 10000)
+RETURNS TABLE (expunged bigint, more boolean)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.age_check('the age', p_older_than);
+  RETURN QUERY
+  SELECT e.expunged, e.more
+    FROM pgbox.messages_expunge(p_account, p_folder, now() - p_older_than, NULL, '', '', NULL, NULL, p_limit) AS e;
+END
+$$;
+COMMENT ON FUNCTION pgbox.messages_expire(text, text, interval, bigint) IS 'Expunge what has been in a mailbox for longer than that, which is an hour at least; at most p_limit, call again while more is true';
 
 -- -- copy
 

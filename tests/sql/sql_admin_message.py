@@ -91,6 +91,10 @@ def test_expire(store):
     store.save(inbox)
     store.save(inbox)
     store.force("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    # nobody's "all", and times that there aren't
+    for wrong in ("NULL", "'-1 day'", "'0'", "'30'", "'59 minutes'", "'1001 years'"):
+        refused("22023", store.admin.sql, "SELECT * FROM pgbox.messages_expire('%s', 'INBOX', %s)" % (name, wrong))
+    eq(rows(store, "messages_expire('%s', 'INBOX', '1000 years')" % name), [["0", "f"]])
     eq(rows(store, "messages_expire('%s', 'INBOX', '36 hours')" % name), [["1", "f"]])
     eq(store.uids(inbox), [1])
 
