@@ -270,9 +270,8 @@ BEGIN
   IF OLD.deleted_at IS NULL AND OLD.name <> 'INBOX' AND starts_with(NEW.name, OLD.name || '/') THEN
     RAISE EXCEPTION 'a mailbox can''t move below itself' USING ERRCODE = 'PB006';
   END IF;
-  IF NEW.name <> OLD.name AND NOT pgbox.mailbox_name_usable(NEW.name) THEN
-    RAISE EXCEPTION '"%" can''t be the name of a mailbox', NEW.name
-      USING ERRCODE = 'PB008', HINT = 'Levels are separated by single slashes; INBOX is written in capitals.';
+  IF NEW.name IS DISTINCT FROM OLD.name THEN
+    PERFORM pgbox.mailbox_name_check(NEW.name);
   END IF;
   RETURN NEW;
 END

@@ -670,6 +670,7 @@ DECLARE
   v_deletion jsonb;
   v_rows record;
 BEGIN
+  PERFORM pgbox.mailbox_name_check(v_new);
   PERFORM pgbox.account_lock(v_account);
   -- the mailbox before its counters: purge has it, and never waits for counters
   SELECT m.mailbox_id, jsonb_build_object('mailbox_id', m.mailbox_id, 'deleted_at', m.deleted_at, 'deleted_reason', m.deleted_reason)
