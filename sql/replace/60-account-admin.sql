@@ -2,6 +2,20 @@
 -- transaction; those that may have much to do take a limit and say what is left.
 -- They are no procedures that COMMIT: such may not pin their search_path.
 
+CREATE OR REPLACE FUNCTION pgbox.limit_check(p_limit bigint)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_limit IS NULL OR p_limit < 1 THEN
+    RAISE EXCEPTION 'p_limit can''t be %: it says how much one call does, 1 or more', COALESCE(p_limit::text, 'NULL')
+      USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.limit_check(bigint) IS 'Fails for NULL, which would be no limit, and for what is below 1';
+
 CREATE OR REPLACE FUNCTION pgbox.account_rename(p_name text, p_new text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -341,6 +355,7 @@ DECLARE
   v_account pgbox.account;
   v_counts jsonb := '{}';
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   -- before the account's row, as everybody who takes both
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
   SELECT a.* INTO v_account FROM pgbox.account AS a WHERE a.name = p_name FOR UPDATE;

@@ -123,6 +123,7 @@ DECLARE
   v_mailbox bigint := pgbox.folder_find(p_account, p_folder);
   v_uids bigint[];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   -- flags may change until the lock is ours
   PERFORM pgbox.mailbox_lock(v_mailbox);
   IF pgbox.folder_held(v_mailbox) THEN
@@ -310,6 +311,7 @@ DECLARE
   v_found bigint[];
   v_count bigint;
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   IF p_since > clock_timestamp() THEN
     RAISE EXCEPTION '% is in the future: nothing was expunged since then', p_since USING ERRCODE = '22023';
   END IF;
@@ -366,7 +368,7 @@ $$;
 COMMENT ON FUNCTION pgbox.restore_check(text, text, timestamptz) IS 'Fails if there is no such account, no mailbox of this name (NULL: any), deleted ones included, or the moment is none in the past';
 
 -- For each GUID as many as were in the mailbox at that moment, less those that
--- are in the target now: messages that were restored aren't restored twice.
+-- have come back there or are in the target: none is restored twice.
 CREATE OR REPLACE FUNCTION pgbox.restore_find(p_account text, p_folder text, p_as_of timestamptz, p_into text)
 RETURNS TABLE (mailbox_id bigint, uid bigint, guid uuid, received_at timestamptz, saved_at timestamptz, gone_at timestamptz, size bigint)
 LANGUAGE sql STABLE
@@ -382,26 +384,19 @@ AS $$
       JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.source
       JOIN pgbox.revivable AS o ON o.mailbox_id = m.mailbox_id
      WHERE o.saved_at <= p_as_of AND o.gone_at > p_as_of),
-  now_there AS (
-    SELECT g.guid, count(*) AS messages
-      FROM names AS n
-      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.target AND m.deleted_at IS NULL
-      JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
-     GROUP BY g.guid),
   -- copies of the same message that never left the mailbox aren't its replacement
-  stayed AS (
+  back AS (
     SELECT g.guid, count(*) AS messages
       FROM names AS n
-      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.source AND m.deleted_at IS NULL AND n.source = n.target
+      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name IN (n.source, n.target) AND m.deleted_at IS NULL
       JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
-     WHERE g.saved_at <= p_as_of
+     WHERE m.name <> n.source OR g.saved_at > p_as_of
      GROUP BY g.guid)
   SELECT t.mailbox_id, t.uid, t.guid, t.received_at, t.saved_at, t.gone_at, c.virtual_size
     FROM there AS t
     JOIN pgbox.content AS c ON c.content_id = t.content_id
-    LEFT JOIN now_there AS w ON w.guid = t.guid
-    LEFT JOIN stayed AS s ON s.guid = t.guid
-   WHERE t.number > COALESCE(w.messages, 0) - COALESCE(s.messages, 0)
+    LEFT JOIN back AS b ON b.guid = t.guid
+   WHERE t.number > COALESCE(b.messages, 0)
    ORDER BY t.saved_at, t.mailbox_id, t.uid
 $$;
 COMMENT ON FUNCTION pgbox.restore_find(text, text, timestamptz, text) IS 'What restore_preview shows, without its errors and warnings';
@@ -515,6 +510,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   PERFORM pgbox.restore_check(p_account, p_folder, p_as_of);
   SELECT s.restored, s.more INTO restored, more
     FROM pgbox.restore_step(p_account, p_folder, p_as_of, p_into, p_limit) AS s;
@@ -536,6 +532,7 @@ AS $$
 DECLARE
   v_folder text;
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   PERFORM pgbox.restore_check(p_account, NULL, p_as_of);
   restored := 0;
   more := false;
@@ -634,6 +631,7 @@ DECLARE
   v_from bigint := pgbox.folder_find(p_account, p_folder);
   v_uids bigint[];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   IF p_account = p_to_account THEN
     RAISE EXCEPTION 'use folder_rename within an account' USING ERRCODE = 'PB006';
   END IF;

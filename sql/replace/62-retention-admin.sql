@@ -88,6 +88,7 @@ DECLARE
   v_busy bigint[] := '{}';
   v_counts jsonb := '{}';
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   expunged := 0;
   more := false;
   FOR v_target IN

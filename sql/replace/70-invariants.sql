@@ -247,6 +247,7 @@ DECLARE
   -- the first step looks below the first number too: nothing should be there
   v_range bigint[] := ARRAY[CASE WHEN p_after > 0 THEN p_after + 1 ELSE -9223372036854775808 END, p_after + p_limit + 1];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   SELECT CASE WHEN GREATEST((SELECT max(m.mailbox_id) FROM pgbox.mailbox AS m), (SELECT max(a.account_id) FROM pgbox.account AS a),
                             (SELECT max(c.content_id) FROM pgbox.content AS c), (SELECT max(b.body_id) FROM pgbox.body AS b))
                    > p_after + p_limit

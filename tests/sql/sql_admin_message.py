@@ -86,6 +86,25 @@ def test_a_loop_commits_after_each_step(store):
 
 
 @with_store
+def test_limits(store):
+    """None is not "no limit", and what can't be one says so."""
+    name, account, inbox = store.account()
+    other = store.account()[0]
+    store.save(inbox)
+    store.create(account, "box")
+    for limit in ("NULL", "0", "-1"):
+        for call in ("purge(%s)", "tombstone_prune(now(), %s)", "policy_apply(%s)", "rows_verify(0, %s)", "content_verify(0, %s)",
+                     "account_delete('" + name + "', %s)", "messages_expunge('" + name + "', 'INBOX', p_limit => %s)",
+                     "messages_expire('" + name + "', 'INBOX', '1 day', %s)", "folder_empty('" + name + "', 'INBOX', %s)",
+                     "folder_move('" + name + "', 'box', '" + other + "', 'box', %s)", "message_undelete('" + name + "', 'INBOX', p_limit => %s)",
+                     "restore_mailbox('" + name + "', 'INBOX', now(), NULL, %s)", "restore_account('" + name + "', now(), NULL, %s)"):
+            refused("22023", rows, store, call % limit)
+    for percent in ("NULL", "-1", "1000", "'NaN'"):
+        refused("22023", rows, store, "content_verify(0, 10, %s)" % percent)
+    eq((store.uids(inbox), store.names(account)), ([1], ["INBOX", "box"]))
+
+
+@with_store
 def test_expire(store):
     name, _, inbox = store.account()
     store.save(inbox)
@@ -280,7 +299,16 @@ def test_restore_mailbox(store):
     # restored, expunged again, restored again: once
     store.expunge(inbox, [6, 7])
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s)" % (name, then)), [["2", "f"]])
+    # what is back isn't gone, for another mailbox either
+    elsewhere = "restore_preview('%s', 'INBOX', %s, 'was/here')" % (name, then)
+    eq((rows(store, preview), rows(store, elsewhere)), ([], []))
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["0", "f"]])
+    eq(store.mailbox(account, "was/here"), None)
     # and elsewhere
+    store.expunge(inbox, [8])
+    eq((len(rows(store, preview)), len(rows(store, elsewhere))), (1, 1))
+    store.expunge(inbox, [9])
+    eq((len(rows(store, preview)), len(rows(store, elsewhere))), (2, 2))
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["2", "f"]])
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["0", "f"]])
     eq(store.uids(store.mailbox(account, "was/here")), [1, 2])
@@ -320,6 +348,9 @@ def test_restore_account(store):
     eq(steps, [["INBOX", "1", "t"], ["a", "2", "f"]])
     eq(rows(store, "restore_account('%s', %s)" % (name, then)), [], "all is back")
     eq(store.uids(store.mailbox(account, "a")), [1, 2])
+    eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [], "for Old too")
+    store.expunge(inbox, [3])
+    store.expunge(store.mailbox(account, "a"), [1])
     eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [["INBOX", "1", "t"]])
     eq(len(store.uids(store.mailbox(account, "Old/INBOX"))), 1)
 
