@@ -133,14 +133,19 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_had boolean;
 BEGIN
   PERFORM pgbox.password_check(p_password);
+  SELECT a.password_hash IS NOT NULL INTO v_had FROM pgbox.account AS a WHERE a.name = p_name FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
+  ELSIF p_password IS NULL AND NOT v_had THEN
+    RETURN;
+  END IF;
   UPDATE pgbox.account AS a
      SET password_hash = pgbox.password_hash(p_password)
    WHERE a.name = p_name;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
-  END IF;
   PERFORM pgbox.job_record('account_set_password', p_name, jsonb_build_object('password', p_password IS NOT NULL), 'done');
 END
 $$;

@@ -647,6 +647,9 @@ BEGIN
       FROM pgbox.mailbox_attribute AS a
      WHERE a.mailbox_id = v_from
     ON CONFLICT ON CONSTRAINT mailbox_attribute_pkey DO NOTHING;
+    PERFORM pgbox.job_record('folder_move', p_account || ': ' || p_folder,
+                             jsonb_build_object('mailbox_id', v_from, 'new', p_to_account || ': ' || v_target,
+                                                'new_mailbox_id', pgbox.folder_find(p_to_account, v_target)), 'done');
     PERFORM pgbox.folder_delete(p_account, p_folder);
   END IF;
   RETURN NEXT;
