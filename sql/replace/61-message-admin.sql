@@ -295,9 +295,11 @@ COMMENT ON COLUMN pgbox.revivable.keywords IS 'The keywords it had, numbers of m
 COMMENT ON COLUMN pgbox.revivable.gone_at IS 'When it was expunged, or the mailbox was deleted';
 COMMENT ON COLUMN pgbox.revivable.moved_to IS 'Mailbox that it was moved to, if it was moved';
 
--- One message of each GUID: what was undeleted and expunged again has several
--- tombstones. A GUID that is in the mailbox or the target isn't gone, so a second
--- call does nothing.
+-- Several tombstones of one GUID are copies of a message, or one message that was
+-- undeleted and expunged again. So their lives are told as a queue: who is expunged
+-- joins it, who comes after that is taken for the one who waits longest. Those left
+-- at the end are missing, less those in the target, and a second call does nothing.
+-- Of a step those go first that were expunged first, as the next one counts.
 CREATE OR REPLACE FUNCTION pgbox.message_undelete(
   p_account text, p_folder text, p_uids bigint[] DEFAULT NULL, p_since timestamptz DEFAULT '-infinity',
   p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
@@ -317,17 +319,40 @@ BEGIN
   END IF;
   PERFORM pgbox.mailbox_lock(v_to);
   v_found := ARRAY(
-    SELECT o.uid
-      FROM (SELECT DISTINCT ON (e.guid) e.uid
-              FROM pgbox.expunged AS e
-             WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL AND e.expunged_at >= p_since
-               AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL))
-               AND NOT EXISTS (SELECT 1
-                                 FROM pgbox.message AS g
-                                WHERE g.content_id = e.content_id AND g.mailbox_id IN (v_from, v_to) AND g.guid = e.guid)
-             ORDER BY e.guid, e.expunged_at DESC, e.uid DESC) AS o
-     ORDER BY o.uid
-     LIMIT p_limit);
+    WITH gone AS (
+      SELECT e.uid, e.guid, e.content_id, e.saved_at, e.expunged_at,
+             e.expunged_at >= p_since AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL)) AS wanted
+        FROM pgbox.expunged AS e
+       WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL),
+    here AS (
+      SELECT g.guid, g.mailbox_id, g.saved_at
+        FROM (SELECT DISTINCT o.guid, o.content_id FROM gone AS o WHERE o.wanted) AS w
+        JOIN pgbox.message AS g ON g.content_id = w.content_id AND g.guid = w.guid
+       WHERE g.mailbox_id IN (v_from, v_to)),
+    steps AS (
+      SELECT s.guid, s.step, sum(s.step) OVER (PARTITION BY s.guid ORDER BY s.at, s.step ROWS UNBOUNDED PRECEDING) AS reached
+        FROM (SELECT o.guid, o.expunged_at AS at, 1 AS step FROM gone AS o
+              UNION ALL
+              -- seconds are rounded up, so that it may seem to come after it went
+              SELECT o.guid, LEAST(o.saved_at, o.expunged_at), -1 FROM gone AS o
+              UNION ALL
+              SELECT h.guid, h.saved_at, -1 FROM here AS h WHERE h.mailbox_id = v_from) AS s),
+    missing AS (
+      SELECT s.guid,
+             sum(s.step) - LEAST(0, min(s.reached))
+             - (SELECT count(*) FROM here AS h WHERE h.guid = s.guid AND h.mailbox_id <> v_from) AS copies
+        FROM steps AS s
+       GROUP BY s.guid)
+    SELECT l.uid
+      FROM (SELECT r.uid
+              FROM (SELECT o.uid, o.guid, o.expunged_at, row_number() OVER (PARTITION BY o.guid ORDER BY o.expunged_at DESC, o.uid DESC) AS number
+                      FROM gone AS o
+                     WHERE o.wanted) AS r
+              JOIN missing AS m ON m.guid = r.guid
+             WHERE r.number <= m.copies
+             ORDER BY r.expunged_at, r.uid
+             LIMIT p_limit) AS l
+     ORDER BY l.uid);
   RETURN QUERY
   SELECT r.uid, r.new_uid
     FROM pgbox.messages_revive(v_to, array_fill(v_from, ARRAY[cardinality(v_found)]), v_found) AS r;

@@ -5,7 +5,7 @@ import time
 import uuid
 
 from cluster import quote
-from sqllib import DELETED, FLAGGED, SEEN, complaint, refused, with_store
+from sqllib import ANSWERED, DELETED, FLAGGED, SEEN, complaint, refused, with_store
 from tap import eq, has, true
 
 
@@ -142,6 +142,34 @@ def test_undelete(store):
     eq(store.admin.sql("SELECT target FROM pgbox.job WHERE what = 'message_undelete' AND target LIKE '%s%%' ORDER BY job_id DESC LIMIT 2"
                        % name), [[name + ": INBOX"], [name + ": INBOX to box"]])
     refused("22023", store.admin.sql, "SELECT * FROM pgbox.message_undelete('%s', 'INBOX', p_since => now() + '1 hour'::interval)" % name)
+
+
+@with_store
+def test_undelete_of_copies(store):
+    """Each with its own flags; in steps, and while one of them has stayed."""
+    for limit in (1, 3, 9):
+        name, account, inbox = store.account()
+        box = store.create(account, "box")
+        store.save(inbox)
+        guid = store.admin.value("SELECT guid FROM pgbox.message WHERE mailbox_id = %d" % inbox)
+        store.append(inbox, *[{"source": (inbox, 1), "guid": guid, "flags": flags} for flags in (FLAGGED, SEEN, ANSWERED, 0)])
+        call = "message_undelete('%s', 'INBOX', p_limit => %d)" % (name, limit)
+        # not in the order of UIDs; 5 stays
+        for uid in (3, 1, 4, 2):
+            store.expunge(inbox, [uid])
+        back = {}
+        while (more := rows(store, call)):
+            back.update({int(old): bits(store, inbox)[int(new)] for old, new in more})
+        eq(back, {1: 0, 2: FLAGGED, 3: SEEN, 4: ANSWERED}, "p_limit %d" % limit)
+        eq(store.uids(inbox), [5, 6, 7, 8, 9])
+        # two of them again: two, and not those before them
+        store.expunge(inbox, [6, 7])
+        eq(sorted(uids_of(store, call.replace("p_limit => %d" % limit, "p_into => 'box', p_limit => 9"))), [6, 7])
+        eq(len(store.uids(box)), 2)
+        eq(rows(store, call.replace("p_limit", "p_into => 'box', p_limit")), [])
+        # all, as UIDs
+        store.expunge(inbox, store.uids(inbox))
+        eq(len(rows(store, "message_undelete('%s', 'INBOX', '{5,6,7,8,9}')" % name)), 5)
 
 
 @with_store
