@@ -6,7 +6,7 @@ ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
   ADD COLUMN retention interval,
   ADD COLUMN legal_hold boolean NOT NULL DEFAULT false,
-  ADD CONSTRAINT account_retention_check CHECK (retention >= '0'::interval),
+  ADD CONSTRAINT account_retention_check CHECK (retention BETWEEN '0'::interval AND '1000 years'::interval),
   ADD CONSTRAINT account_deleted_at_check CHECK (deleted_at IS NULL OR NOT enabled);
 COMMENT ON COLUMN pgbox.account.deleted_at IS 'When its deletion began; account_delete removes the rest';
 COMMENT ON COLUMN pgbox.account.retention IS 'How long its expunged messages and deleted mailboxes stay restorable; NULL: as the store says';
@@ -24,9 +24,12 @@ ALTER TABLE pgbox.mailbox
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
 COMMENT ON COLUMN pgbox.mailbox.deleted_reason IS 'What deleted it: service and client, or "SQL by" and role; NULL: it isn''t deleted, or was when nobody wrote that down';
 
+-- a time so long ago that there is none would fail for whoever asks for it
+UPDATE pgbox.store SET retention = '1000 years' WHERE retention > '1000 years'::interval;
 ALTER TABLE pgbox.store
   ADD COLUMN job_retention interval NOT NULL DEFAULT '1 year',
-  ADD CONSTRAINT store_job_retention_check CHECK (job_retention >= '0'::interval);
+  ADD CONSTRAINT store_retention_limit_check CHECK (retention <= '1000 years'::interval),
+  ADD CONSTRAINT store_job_retention_check CHECK (job_retention BETWEEN '0'::interval AND '1000 years'::interval);
 COMMENT ON COLUMN pgbox.store.job_retention IS 'How long rows of job stay; purge removes older ones';
 
 CREATE TABLE pgbox.account_quota (
@@ -56,14 +59,14 @@ CREATE TABLE pgbox.policy (
   created_by text NOT NULL,
   CONSTRAINT policy_pkey PRIMARY KEY (policy_id),
   CONSTRAINT policy_names_check CHECK (account <> '' AND mailbox <> ''),
-  CONSTRAINT policy_older_than_check CHECK (older_than >= '1 hour'::interval),
+  CONSTRAINT policy_older_than_check CHECK (older_than BETWEEN '1 hour'::interval AND '1000 years'::interval),
   CONSTRAINT policy_what_check CHECK (what IN ('all', 'seen', 'unflagged'))
 );
 COMMENT ON TABLE pgbox.policy IS 'What policy_apply expunges: messages that are too old, by account and mailbox';
 COMMENT ON COLUMN pgbox.policy.policy_id IS 'Identity';
 COMMENT ON COLUMN pgbox.policy.account IS 'Accounts it is for: a name, or a pattern as LIKE has them';
 COMMENT ON COLUMN pgbox.policy.mailbox IS 'Mailboxes it is for: a full name, or a pattern as LIKE has them';
-COMMENT ON COLUMN pgbox.policy.older_than IS 'How old messages become, at least an hour';
+COMMENT ON COLUMN pgbox.policy.older_than IS 'How old messages become, an hour to 1000 years';
 COMMENT ON COLUMN pgbox.policy.by_received IS 'True: by INTERNALDATE; false: by the time since when they are in this mailbox';
 COMMENT ON COLUMN pgbox.policy.what IS 'all; seen: those with \Seen; unflagged: those without \Flagged';
 COMMENT ON COLUMN pgbox.policy.enabled IS 'False: not applied, and not pending';

@@ -53,6 +53,23 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.password_hash(text, integer) IS 'Salted hash of a password (RFC 5802/7677) in the form that Dovecot''s SCRAM-SHA-256 scheme verifies';
 
+-- What is asked for by now() less a retention must be a time. Loss is final, so what
+-- is rather a forgotten unit is no retention.
+CREATE OR REPLACE FUNCTION pgbox.retention_check(p_what text, p_retention interval)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_retention < '0'::interval OR p_retention > '1000 years'::interval
+     OR p_retention <> '0'::interval AND p_retention < '1 hour'::interval THEN
+    RAISE EXCEPTION '% can''t be %: it is 0, or an hour to 1000 years', p_what, p_retention
+      USING ERRCODE = '22023', HINT = 'Write the unit: ''14 days''. A number without one is seconds. 0 keeps nothing.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.retention_check(text, interval) IS 'Fails for what can''t be a retention: below an hour and not 0, or above 1000 years. NULL passes';
+
 -- Dovecot makes the ASCII letters of user names lower case before it asks.
 CREATE OR REPLACE FUNCTION pgbox.account_name_check(p_name text)
 RETURNS void
@@ -60,13 +77,34 @@ LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF p_name COLLATE "C" <> lower(p_name COLLATE "C") THEN
+  IF p_name IS NULL OR p_name = '' OR length(p_name) > 255 THEN
+    RAISE EXCEPTION 'an account can''t be named %', COALESCE('"' || left(p_name, 255) || '"', 'NULL')
+      USING ERRCODE = 'PB012', HINT = 'Its name is the Dovecot username: 1 to 255 characters.';
+  ELSIF p_name COLLATE "C" ~ '[[:space:][:cntrl:]/]' THEN
+    RAISE EXCEPTION 'account name "%" has a space, a control character or a slash: Dovecot would refuse it', p_name
+      USING ERRCODE = 'PB012', HINT = 'What else it takes, its setting auth_username_chars says.';
+  ELSIF p_name COLLATE "C" <> lower(p_name COLLATE "C") THEN
     RAISE EXCEPTION 'account name "%" has capital letters: Dovecot would never find it', p_name
       USING ERRCODE = 'PB012', HINT = format('Take %L.', lower(p_name COLLATE "C"));
   END IF;
 END
 $$;
-COMMENT ON FUNCTION pgbox.account_name_check(text) IS 'Fails if Dovecot would never ask for an account of this name';
+COMMENT ON FUNCTION pgbox.account_name_check(text) IS 'Fails if no account can have this name, or Dovecot would never ask for it';
+
+-- Dovecot would let in whoever gives an empty password.
+CREATE OR REPLACE FUNCTION pgbox.password_check(p_password text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_password = '' THEN
+    RAISE EXCEPTION 'the password of an account can''t be empty: anybody would get in'
+      USING ERRCODE = '22023', HINT = 'NULL is no password: nobody logs in by one.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.password_check(text) IS 'Fails for an empty password, or hash; NULL is none';
 
 CREATE OR REPLACE FUNCTION pgbox.account_create(p_name text, p_password text DEFAULT NULL)
 RETURNS bigint
@@ -77,6 +115,7 @@ DECLARE
   v_account bigint;
 BEGIN
   PERFORM pgbox.account_name_check(p_name);
+  PERFORM pgbox.password_check(p_password);
   INSERT INTO pgbox.account (name, password_hash)
   VALUES (p_name, pgbox.password_hash(p_password))
   RETURNING account_id INTO v_account;
@@ -94,13 +133,19 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_had boolean;
 BEGIN
+  PERFORM pgbox.password_check(p_password);
+  SELECT a.password_hash IS NOT NULL INTO v_had FROM pgbox.account AS a WHERE a.name = p_name FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
+  ELSIF p_password IS NULL AND NOT v_had THEN
+    RETURN;
+  END IF;
   UPDATE pgbox.account AS a
      SET password_hash = pgbox.password_hash(p_password)
    WHERE a.name = p_name;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
-  END IF;
   PERFORM pgbox.job_record('account_set_password', p_name, jsonb_build_object('password', p_password IS NOT NULL), 'done');
 END
 $$;

@@ -60,6 +60,35 @@ AS $$
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_add_parents(bigint, text) IS 'Make nodes of the names above a mailbox where there are none (RFC 3501 6.3.3); they stay when it goes';
 
+-- What Dovecot takes for a new name, and finds again under it: it writes a first
+-- level of "inbox" in capitals, however the client does.
+CREATE OR REPLACE FUNCTION pgbox.mailbox_name_usable(p_name text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT p_name <> '' AND octet_length(p_name) <= 4096
+         AND NOT '' = ANY (string_to_array(p_name, '/'))
+         AND (split_part(p_name, '/', 1) = 'INBOX' OR lower(split_part(p_name, '/', 1) COLLATE "C") <> 'inbox')
+         AND p_name COLLATE "C" !~ '[\u0001-\u001f]'
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_name_usable(text) IS 'Can IMAP have a mailbox of this name?';
+
+CREATE OR REPLACE FUNCTION pgbox.mailbox_name_check(p_name text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_name IS NULL OR NOT pgbox.mailbox_name_usable(p_name) THEN
+    RAISE EXCEPTION '% can''t be the name of a mailbox', COALESCE('"' || left(p_name, 300) || '"', 'NULL')
+      USING ERRCODE = 'PB008',
+            HINT = 'Levels are separated by single slashes; INBOX is written in capitals; no control characters, at most 4096 bytes.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.mailbox_name_check(text) IS 'Fails for a name that no client could open';
+
 CREATE OR REPLACE FUNCTION pgbox.mailbox_create(
   p_account bigint, p_name text, p_selectable boolean,
   p_guid uuid, p_uidvalidity bigint, p_special_use text)
@@ -71,6 +100,7 @@ DECLARE
   v_mailbox bigint;
   v_guid uuid;
 BEGIN
+  PERFORM pgbox.mailbox_name_check(p_name);
   PERFORM pgbox.account_lock(p_account);
   SELECT m.mailbox_id, m.guid INTO v_mailbox, v_guid
     FROM pgbox.mailbox AS m
@@ -102,7 +132,7 @@ EXCEPTION
   WHEN unique_violation THEN
     RAISE EXCEPTION 'there is a mailbox with GUID % already', p_guid USING ERRCODE = 'PB003';
   WHEN check_violation THEN
-    RAISE EXCEPTION 'name or UIDVALIDITY of the mailbox is out of range' USING ERRCODE = 'PB008';
+    RAISE EXCEPTION 'the UIDVALIDITY of a mailbox is a number of 1 to 4294967295, not %', p_uidvalidity USING ERRCODE = 'PB008';
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_create(bigint, text, boolean, uuid, bigint, text) IS 'Make a mailbox, or a node of the tree that only holds children; NULL guid and uidvalidity: new ones. Returns its mailbox_id';
@@ -157,17 +187,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_fill_gap(bigint, bigint, text) IS 'Make what has to be where a mailbox was, which is gone from this name: an INBOX, or a node with its children';
-
-CREATE OR REPLACE FUNCTION pgbox.mailbox_name_usable(p_name text)
-RETURNS boolean
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT p_name <> '' AND octet_length(p_name) <= 4096
-         AND NOT '' = ANY (string_to_array(p_name, '/'))
-         AND (p_name = 'INBOX' OR lower(p_name COLLATE "C") <> 'inbox')
-$$;
-COMMENT ON FUNCTION pgbox.mailbox_name_usable(text) IS 'Can IMAP have a mailbox of this name?';
 
 CREATE OR REPLACE FUNCTION pgbox.mailbox_delete(p_account bigint, p_mailbox bigint, p_reason text)
 RETURNS void
@@ -244,7 +263,13 @@ AS $$
 DECLARE
   v_count bigint;
 BEGIN
+  PERFORM pgbox.mailbox_name_check(p_new);
   PERFORM pgbox.account_lock(p_account);
+  IF NOT EXISTS (SELECT 1 FROM pgbox.mailbox AS m
+                  WHERE m.account_id = p_account AND m.name = p_old AND m.deleted_at IS NULL)
+     AND NOT pgbox.mailbox_has_children(p_account, p_old) THEN
+    RAISE EXCEPTION 'there is no mailbox "%"', p_old USING ERRCODE = 'PB002';
+  END IF;
   IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
               WHERE m.account_id = p_account AND m.name = p_new AND m.deleted_at IS NULL)
      OR pgbox.mailbox_has_children(p_account, p_new) THEN
@@ -261,9 +286,6 @@ BEGIN
      AND (m.name = p_old
           OR (p_old <> 'INBOX' AND m.name >= p_old || '/' AND m.name < p_old || '0'));
   GET DIAGNOSTICS v_count = ROW_COUNT;
-  IF v_count = 0 THEN
-    RAISE EXCEPTION 'there is no mailbox "%"', p_old USING ERRCODE = 'PB002';
-  END IF;
   PERFORM pgbox.job_record_folder('folder_rename', p_account, p_old,
                                   jsonb_build_object('mailbox_id', m.mailbox_id, 'new', p_new, 'mailboxes', v_count), p_reason)
      FROM pgbox.mailbox AS m
@@ -274,7 +296,7 @@ BEGIN
       WHERE m.account_id = p_account AND m.name = p_new AND m.deleted_at IS NULL;
   END IF;
 EXCEPTION WHEN check_violation THEN
-  RAISE EXCEPTION 'the name of a mailbox would be too long' USING ERRCODE = 'PB008';
+  RAISE EXCEPTION 'the name of a mailbox below the new name would be too long' USING ERRCODE = 'PB008';
 END
 $$;
 COMMENT ON FUNCTION pgbox.mailbox_rename(bigint, text, text, text) IS 'Rename a mailbox with all below it; INBOX leaves an empty INBOX and its children behind. p_reason NULL: the role that is logged in';

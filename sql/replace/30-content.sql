@@ -196,6 +196,7 @@ DECLARE
   -- what tells of a mailbox whose rows are gone
   v_removed jsonb := '{}';
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   -- One at a time, see content_drop. Who sets a legal hold waits here too.
   SELECT s.retention, s.job_retention INTO v_retention, v_jobs FROM pgbox.store AS s FOR NO KEY UPDATE;
   v_now := clock_timestamp();

@@ -31,6 +31,7 @@ DECLARE
   v_uids bigint[];
   v_locked bigint[];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   SELECT array_agg(o.mailbox_id), array_agg(o.uid) INTO v_mailboxes, v_uids
     FROM pgbox.tombstone_oldest(p_before, p_limit) AS o;
   v_locked := ARRAY(SELECT c.mailbox_id

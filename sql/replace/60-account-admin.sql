@@ -2,14 +2,33 @@
 -- transaction; those that may have much to do take a limit and say what is left.
 -- They are no procedures that COMMIT: such may not pin their search_path.
 
+CREATE OR REPLACE FUNCTION pgbox.limit_check(p_limit bigint)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_limit IS NULL OR p_limit < 1 THEN
+    RAISE EXCEPTION 'p_limit can''t be %: it says how much one call does, 1 or more', COALESCE(p_limit::text, 'NULL')
+      USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.limit_check(bigint) IS 'Fails for NULL, which would be no limit, and for what is below 1';
+
 CREATE OR REPLACE FUNCTION pgbox.account_rename(p_name text, p_new text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_account bigint := pgbox.account_find(p_name);
 BEGIN
   PERFORM pgbox.account_name_check(p_new);
-  PERFORM pgbox.account_lock(pgbox.account_find(p_name));
+  IF p_new = p_name THEN
+    RETURN;
+  END IF;
+  PERFORM pgbox.account_lock(v_account);
   UPDATE pgbox.account AS a SET name = p_new WHERE a.name = p_name;
   -- sessions of the old name wait for signals under it
   PERFORM pg_notify('pgbox', '0 0 ' || p_name);
@@ -62,16 +81,33 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_account bigint := pgbox.account_find(p_name);
+  v_old interval;
 BEGIN
-  IF p_retention < '0'::interval THEN
-    RAISE EXCEPTION 'a retention can''t be below 0: %', p_retention
-      USING ERRCODE = '22023', HINT = '0 keeps nothing; NULL: what the store says.';
+  PERFORM pgbox.retention_check('retention', p_retention);
+  SELECT a.retention INTO v_old FROM pgbox.account AS a WHERE a.account_id = v_account FOR NO KEY UPDATE;
+  IF v_old IS DISTINCT FROM p_retention THEN
+    UPDATE pgbox.account AS a SET retention = p_retention WHERE a.account_id = v_account;
+    PERFORM pgbox.job_record('account_set_retention', p_name,
+                             jsonb_build_object('retention', jsonb_build_object('old', v_old::text, 'new', p_retention::text)), 'done');
   END IF;
-  UPDATE pgbox.account AS a SET retention = p_retention WHERE a.account_id = pgbox.account_find(p_name);
-  PERFORM pgbox.job_record('account_set_retention', p_name, jsonb_build_object('retention', p_retention::text), 'done');
 END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_retention(text, interval) IS 'How long what an account expunges and deletes stays restorable; NULL: as the store says, 0: not at all';
+
+CREATE OR REPLACE FUNCTION pgbox.hold_check(p_hold boolean)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF p_hold IS NULL THEN
+    RAISE EXCEPTION 'a legal hold is true or false, not NULL' USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION pgbox.hold_check(boolean) IS 'Fails for NULL';
 
 -- The store's row first: a purge that is at work ends before the hold begins,
 -- and the next one sees it.
@@ -80,13 +116,19 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  v_old boolean;
 BEGIN
+  PERFORM pgbox.hold_check(p_hold);
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
-  UPDATE pgbox.account AS a SET legal_hold = p_hold WHERE a.name = p_name;
+  SELECT a.legal_hold INTO v_old FROM pgbox.account AS a WHERE a.name = p_name FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no account "%"', p_name USING ERRCODE = 'PB001';
+  ELSIF v_old <> p_hold THEN
+    UPDATE pgbox.account AS a SET legal_hold = p_hold WHERE a.name = p_name;
+    PERFORM pgbox.job_record('account_set_hold', p_name,
+                             jsonb_build_object('hold', jsonb_build_object('old', v_old, 'new', p_hold)), 'done');
   END IF;
-  PERFORM pgbox.job_record('account_set_hold', p_name, jsonb_build_object('hold', p_hold), 'done');
 END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_hold(text, boolean) IS 'Begin or end a legal hold: no content of the account is removed, whoever expunges what';
@@ -97,20 +139,26 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v_mailboxes bigint[];
   v_count integer;
 BEGIN
+  PERFORM pgbox.hold_check(p_hold);
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
-  UPDATE pgbox.mailbox AS m
-     SET legal_hold = p_hold
-    FROM pgbox.account AS a
-   WHERE a.name = p_account AND m.account_id = a.account_id AND m.guid IS NOT NULL
-     AND m.name = CASE WHEN upper(p_folder) = 'INBOX' THEN 'INBOX' ELSE p_folder END;
-  GET DIAGNOSTICS v_count = ROW_COUNT;
-  IF v_count = 0 THEN
+  v_mailboxes := ARRAY(SELECT m.mailbox_id
+                         FROM pgbox.account AS a
+                         JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
+                        WHERE a.name = p_account AND m.guid IS NOT NULL
+                          AND m.name = CASE WHEN upper(p_folder) = 'INBOX' THEN 'INBOX' ELSE p_folder END);
+  IF v_mailboxes = '{}' THEN
     RAISE EXCEPTION 'account "%" has no mailbox "%"', p_account, p_folder USING ERRCODE = 'PB002';
   END IF;
-  PERFORM pgbox.job_record('folder_set_hold', p_account || ': ' || p_folder, jsonb_build_object('hold', p_hold, 'mailboxes', v_count), 'done');
-  RETURN v_count;
+  UPDATE pgbox.mailbox AS m SET legal_hold = p_hold WHERE m.mailbox_id = ANY (v_mailboxes) AND m.legal_hold <> p_hold;
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  IF v_count > 0 THEN
+    PERFORM pgbox.job_record('folder_set_hold', p_account || ': ' || p_folder,
+                             jsonb_build_object('hold', jsonb_build_object('old', NOT p_hold, 'new', p_hold), 'mailboxes', v_count), 'done');
+  END IF;
+  RETURN cardinality(v_mailboxes);
 END
 $$;
 COMMENT ON FUNCTION pgbox.folder_set_hold(text, text, boolean) IS 'The same for a mailbox, and for deleted ones of that name. Returns how many there are';
@@ -122,19 +170,26 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v_account bigint := pgbox.account_find(p_name);
+  v_old record;
 BEGIN
   IF LEAST(p_messages, p_bytes) < 0 THEN
     RAISE EXCEPTION 'a limit can''t be below 0: %', LEAST(p_messages, p_bytes)
       USING ERRCODE = '22023', HINT = 'NULL is no limit; 0 lets nothing in.';
   END IF;
-  IF p_messages IS NULL AND p_bytes IS NULL THEN
+  -- no row: no limits
+  SELECT q.messages, q.bytes INTO v_old FROM pgbox.account_quota AS q WHERE q.account_id = v_account FOR NO KEY UPDATE;
+  IF (v_old.messages, v_old.bytes) IS NOT DISTINCT FROM (p_messages, p_bytes) THEN
+    RETURN;
+  ELSIF p_messages IS NULL AND p_bytes IS NULL THEN
     DELETE FROM pgbox.account_quota AS q WHERE q.account_id = v_account;
   ELSE
     INSERT INTO pgbox.account_quota (account_id, messages, bytes) VALUES (v_account, p_messages, p_bytes)
     ON CONFLICT ON CONSTRAINT account_quota_pkey
     DO UPDATE SET messages = EXCLUDED.messages, bytes = EXCLUDED.bytes;
   END IF;
-  PERFORM pgbox.job_record('account_set_quota', p_name, jsonb_build_object('messages', p_messages, 'bytes', p_bytes), 'done');
+  PERFORM pgbox.job_record('account_set_quota', p_name,
+                           jsonb_build_object('messages', jsonb_build_object('old', v_old.messages, 'new', p_messages),
+                                              'bytes', jsonb_build_object('old', v_old.bytes, 'new', p_bytes)), 'done');
 END
 $$;
 COMMENT ON FUNCTION pgbox.account_set_quota(text, bigint, bigint) IS 'Limit the number of messages and the sum of their sizes; NULL: no limit. What is there stays, whatever the limit';
@@ -329,6 +384,7 @@ DECLARE
   v_account pgbox.account;
   v_counts jsonb := '{}';
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   -- before the account's row, as everybody who takes both
   PERFORM 1 FROM pgbox.store AS s FOR NO KEY UPDATE;
   SELECT a.* INTO v_account FROM pgbox.account AS a WHERE a.name = p_name FOR UPDATE;

@@ -270,9 +270,8 @@ BEGIN
   IF OLD.deleted_at IS NULL AND OLD.name <> 'INBOX' AND starts_with(NEW.name, OLD.name || '/') THEN
     RAISE EXCEPTION 'a mailbox can''t move below itself' USING ERRCODE = 'PB006';
   END IF;
-  IF NEW.name <> OLD.name AND NOT pgbox.mailbox_name_usable(NEW.name) THEN
-    RAISE EXCEPTION '"%" can''t be the name of a mailbox', NEW.name
-      USING ERRCODE = 'PB008', HINT = 'Levels are separated by single slashes; INBOX is written in capitals.';
+  IF NEW.name IS DISTINCT FROM OLD.name THEN
+    PERFORM pgbox.mailbox_name_check(NEW.name);
   END IF;
   RETURN NEW;
 END
@@ -473,6 +472,53 @@ $$;
 COMMENT ON FUNCTION pgbox.rule_subscription_updated() IS 'Trigger: count a change of the subscriptions';
 
 -- ---- settings --------------------------------------------------------------
+
+-- The table's constraints say the same, but PostgreSQL shows the whole row with
+-- their errors, hash of the password and all, to the caller of a function that
+-- runs as its owner, and in the log. So no constraint of this table may be the
+-- first to find out.
+CREATE OR REPLACE FUNCTION pgbox.rule_account_write()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NEW.name IS DISTINCT FROM OLD.name THEN
+    PERFORM pgbox.account_name_check(NEW.name);
+  END IF;
+  IF NEW.password_hash IS DISTINCT FROM OLD.password_hash THEN
+    PERFORM pgbox.password_check(NEW.password_hash);
+  END IF;
+  IF NEW.retention IS DISTINCT FROM OLD.retention THEN
+    PERFORM pgbox.retention_check('retention', NEW.retention);
+  END IF;
+  PERFORM pgbox.hold_check(NEW.legal_hold);
+  IF NEW.enabled IS NULL THEN
+    RAISE EXCEPTION 'account "%" is enabled or not: true or false, not NULL', NEW.name USING ERRCODE = '22023';
+  ELSIF NEW.enabled AND NEW.deleted_at IS NOT NULL THEN
+    RAISE EXCEPTION 'an account whose deletion has begun can''t be enabled: "%"', NEW.name USING ERRCODE = 'PB001';
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_account_write() IS 'Trigger: what an account can''t be is refused before a constraint shows the row';
+
+CREATE OR REPLACE FUNCTION pgbox.rule_store_write()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NEW.retention IS DISTINCT FROM OLD.retention THEN
+    PERFORM pgbox.retention_check('retention', NEW.retention);
+  END IF;
+  IF NEW.job_retention IS DISTINCT FROM OLD.job_retention THEN
+    PERFORM pgbox.retention_check('job_retention', NEW.job_retention);
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION pgbox.rule_store_write() IS 'Trigger: what can''t be a retention is refused with what to write instead';
 
 -- A password's hash is a way to guess the password, so the record has neither.
 CREATE OR REPLACE FUNCTION pgbox.rule_recorded()

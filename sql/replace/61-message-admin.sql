@@ -123,6 +123,7 @@ DECLARE
   v_mailbox bigint := pgbox.folder_find(p_account, p_folder);
   v_uids bigint[];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   -- flags may change until the lock is ours
   PERFORM pgbox.mailbox_lock(v_mailbox);
   IF pgbox.folder_held(v_mailbox) THEN
@@ -144,15 +145,37 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.messages_expunge(text, text, timestamptz, timestamptz, text, text, text, bigint, bigint, text) IS 'Expunge what message_search finds, at most p_limit; call again while more is true. It stays restorable';
 
-CREATE OR REPLACE FUNCTION pgbox.messages_expire(p_account text, p_folder text, p_older_than interval, p_limit bigint DEFAULT 10000)
-RETURNS TABLE (expunged bigint, more boolean)
-LANGUAGE sql VOLATILE
+-- NULL is no age either: now() less NULL would be no limit.
+CREATE OR REPLACE FUNCTION pgbox.age_check(p_what text, p_age interval)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT e.expunged, e.more
-    FROM pgbox.messages_expunge(p_account, p_folder, now() - p_older_than, NULL, '', '', NULL, NULL, p_limit) AS e
+BEGIN
+  IF p_age BETWEEN '1 hour'::interval AND '1000 years'::interval THEN
+    RETURN;
+  END IF;
+  RAISE EXCEPTION '% can''t be %: it is an hour to 1000 years', p_what, COALESCE(p_age::text, 'NULL')
+    USING ERRCODE = '22023',
+          HINT = 'It says how old messages become, with a unit: ''30 days''. A number alone is seconds. '
+                 'pgbox.folder_empty() is for all of a mailbox.';
+END
 $$;
-COMMENT ON FUNCTION pgbox.messages_expire(text, text, interval, bigint) IS 'Expunge what has been in a mailbox for longer, at most p_limit; call again while more is true';
+COMMENT ON FUNCTION pgbox.age_check(text, interval) IS 'Fails for what can''t be the age at which messages go: NULL, below an hour, or above 1000 years';
+
+CREATE OR REPLACE FUNCTION pgbox.messages_expire(p_account text, p_folder text, p_older_than interval, p_limit bigint DEFAULT 10000)
+RETURNS TABLE (expunged bigint, more boolean)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.age_check('the age', p_older_than);
+  RETURN QUERY
+  SELECT e.expunged, e.more
+    FROM pgbox.messages_expunge(p_account, p_folder, now() - p_older_than, NULL, '', '', NULL, NULL, p_limit) AS e;
+END
+$$;
+COMMENT ON FUNCTION pgbox.messages_expire(text, text, interval, bigint) IS 'Expunge what has been in a mailbox for longer than that, which is an hour at least; at most p_limit, call again while more is true';
 
 -- -- copy
 
@@ -272,9 +295,11 @@ COMMENT ON COLUMN pgbox.revivable.keywords IS 'The keywords it had, numbers of m
 COMMENT ON COLUMN pgbox.revivable.gone_at IS 'When it was expunged, or the mailbox was deleted';
 COMMENT ON COLUMN pgbox.revivable.moved_to IS 'Mailbox that it was moved to, if it was moved';
 
--- One message of each GUID: what was undeleted and expunged again has several
--- tombstones. A GUID that is in the mailbox or the target isn't gone, so a second
--- call does nothing.
+-- Several tombstones of one GUID are copies of a message, or one message that was
+-- undeleted and expunged again. So their lives are told as a queue: who is expunged
+-- joins it, who comes after that is taken for the one who waits longest. Those left
+-- at the end are missing, less those in the target, and a second call does nothing.
+-- Of a step those go first that were expunged first, as the next one counts.
 CREATE OR REPLACE FUNCTION pgbox.message_undelete(
   p_account text, p_folder text, p_uids bigint[] DEFAULT NULL, p_since timestamptz DEFAULT '-infinity',
   p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
@@ -288,22 +313,46 @@ DECLARE
   v_found bigint[];
   v_count bigint;
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   IF p_since > clock_timestamp() THEN
     RAISE EXCEPTION '% is in the future: nothing was expunged since then', p_since USING ERRCODE = '22023';
   END IF;
   PERFORM pgbox.mailbox_lock(v_to);
   v_found := ARRAY(
-    SELECT o.uid
-      FROM (SELECT DISTINCT ON (e.guid) e.uid
-              FROM pgbox.expunged AS e
-             WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL AND e.expunged_at >= p_since
-               AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL))
-               AND NOT EXISTS (SELECT 1
-                                 FROM pgbox.message AS g
-                                WHERE g.content_id = e.content_id AND g.mailbox_id IN (v_from, v_to) AND g.guid = e.guid)
-             ORDER BY e.guid, e.expunged_at DESC, e.uid DESC) AS o
-     ORDER BY o.uid
-     LIMIT p_limit);
+    WITH gone AS (
+      SELECT e.uid, e.guid, e.content_id, e.saved_at, e.expunged_at,
+             e.expunged_at >= p_since AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL)) AS wanted
+        FROM pgbox.expunged AS e
+       WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL),
+    here AS (
+      SELECT g.guid, g.mailbox_id, g.saved_at
+        FROM (SELECT DISTINCT o.guid, o.content_id FROM gone AS o WHERE o.wanted) AS w
+        JOIN pgbox.message AS g ON g.content_id = w.content_id AND g.guid = w.guid
+       WHERE g.mailbox_id IN (v_from, v_to)),
+    steps AS (
+      SELECT s.guid, s.step, sum(s.step) OVER (PARTITION BY s.guid ORDER BY s.at, s.step ROWS UNBOUNDED PRECEDING) AS reached
+        FROM (SELECT o.guid, o.expunged_at AS at, 1 AS step FROM gone AS o
+              UNION ALL
+              -- seconds are rounded up, so that it may seem to come after it went
+              SELECT o.guid, LEAST(o.saved_at, o.expunged_at), -1 FROM gone AS o
+              UNION ALL
+              SELECT h.guid, h.saved_at, -1 FROM here AS h WHERE h.mailbox_id = v_from) AS s),
+    missing AS (
+      SELECT s.guid,
+             sum(s.step) - LEAST(0, min(s.reached))
+             - (SELECT count(*) FROM here AS h WHERE h.guid = s.guid AND h.mailbox_id <> v_from) AS copies
+        FROM steps AS s
+       GROUP BY s.guid)
+    SELECT l.uid
+      FROM (SELECT r.uid
+              FROM (SELECT o.uid, o.guid, o.expunged_at, row_number() OVER (PARTITION BY o.guid ORDER BY o.expunged_at DESC, o.uid DESC) AS number
+                      FROM gone AS o
+                     WHERE o.wanted) AS r
+              JOIN missing AS m ON m.guid = r.guid
+             WHERE r.number <= m.copies
+             ORDER BY r.expunged_at, r.uid
+             LIMIT p_limit) AS l
+     ORDER BY l.uid);
   RETURN QUERY
   SELECT r.uid, r.new_uid
     FROM pgbox.messages_revive(v_to, array_fill(v_from, ARRAY[cardinality(v_found)]), v_found) AS r;
@@ -344,7 +393,7 @@ $$;
 COMMENT ON FUNCTION pgbox.restore_check(text, text, timestamptz) IS 'Fails if there is no such account, no mailbox of this name (NULL: any), deleted ones included, or the moment is none in the past';
 
 -- For each GUID as many as were in the mailbox at that moment, less those that
--- are in the target now: messages that were restored aren't restored twice.
+-- have come back there or are in the target: none is restored twice.
 CREATE OR REPLACE FUNCTION pgbox.restore_find(p_account text, p_folder text, p_as_of timestamptz, p_into text)
 RETURNS TABLE (mailbox_id bigint, uid bigint, guid uuid, received_at timestamptz, saved_at timestamptz, gone_at timestamptz, size bigint)
 LANGUAGE sql STABLE
@@ -360,26 +409,19 @@ AS $$
       JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.source
       JOIN pgbox.revivable AS o ON o.mailbox_id = m.mailbox_id
      WHERE o.saved_at <= p_as_of AND o.gone_at > p_as_of),
-  now_there AS (
-    SELECT g.guid, count(*) AS messages
-      FROM names AS n
-      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.target AND m.deleted_at IS NULL
-      JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
-     GROUP BY g.guid),
   -- copies of the same message that never left the mailbox aren't its replacement
-  stayed AS (
+  back AS (
     SELECT g.guid, count(*) AS messages
       FROM names AS n
-      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name = n.source AND m.deleted_at IS NULL AND n.source = n.target
+      JOIN pgbox.mailbox AS m ON m.account_id = n.account_id AND m.name IN (n.source, n.target) AND m.deleted_at IS NULL
       JOIN pgbox.message AS g ON g.mailbox_id = m.mailbox_id
-     WHERE g.saved_at <= p_as_of
+     WHERE m.name <> n.source OR g.saved_at > p_as_of
      GROUP BY g.guid)
   SELECT t.mailbox_id, t.uid, t.guid, t.received_at, t.saved_at, t.gone_at, c.virtual_size
     FROM there AS t
     JOIN pgbox.content AS c ON c.content_id = t.content_id
-    LEFT JOIN now_there AS w ON w.guid = t.guid
-    LEFT JOIN stayed AS s ON s.guid = t.guid
-   WHERE t.number > COALESCE(w.messages, 0) - COALESCE(s.messages, 0)
+    LEFT JOIN back AS b ON b.guid = t.guid
+   WHERE t.number > COALESCE(b.messages, 0)
    ORDER BY t.saved_at, t.mailbox_id, t.uid
 $$;
 COMMENT ON FUNCTION pgbox.restore_find(text, text, timestamptz, text) IS 'What restore_preview shows, without its errors and warnings';
@@ -493,6 +535,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   PERFORM pgbox.restore_check(p_account, p_folder, p_as_of);
   SELECT s.restored, s.more INTO restored, more
     FROM pgbox.restore_step(p_account, p_folder, p_as_of, p_into, p_limit) AS s;
@@ -514,6 +557,7 @@ AS $$
 DECLARE
   v_folder text;
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   PERFORM pgbox.restore_check(p_account, NULL, p_as_of);
   restored := 0;
   more := false;
@@ -612,6 +656,7 @@ DECLARE
   v_from bigint := pgbox.folder_find(p_account, p_folder);
   v_uids bigint[];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   IF p_account = p_to_account THEN
     RAISE EXCEPTION 'use folder_rename within an account' USING ERRCODE = 'PB006';
   END IF;
@@ -627,6 +672,9 @@ BEGIN
       FROM pgbox.mailbox_attribute AS a
      WHERE a.mailbox_id = v_from
     ON CONFLICT ON CONSTRAINT mailbox_attribute_pkey DO NOTHING;
+    PERFORM pgbox.job_record('folder_move', p_account || ': ' || p_folder,
+                             jsonb_build_object('mailbox_id', v_from, 'new', p_to_account || ': ' || v_target,
+                                                'new_mailbox_id', pgbox.folder_find(p_to_account, v_target)), 'done');
     PERFORM pgbox.folder_delete(p_account, p_folder);
   END IF;
   RETURN NEXT;
@@ -648,6 +696,7 @@ DECLARE
   v_deletion jsonb;
   v_rows record;
 BEGIN
+  PERFORM pgbox.mailbox_name_check(v_new);
   PERFORM pgbox.account_lock(v_account);
   -- the mailbox before its counters: purge has it, and never waits for counters
   SELECT m.mailbox_id, jsonb_build_object('mailbox_id', m.mailbox_id, 'deleted_at', m.deleted_at, 'deleted_reason', m.deleted_reason)

@@ -4,7 +4,7 @@
 -- within an escape would end each policy_apply with an error.
 CREATE OR REPLACE FUNCTION pgbox.rule_policy_write()
 RETURNS trigger
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -22,10 +22,7 @@ BEGIN
   END IF;
   -- with less, mail would go before anybody has seen it, and most who write that
   -- mean days: an interval without a unit has seconds
-  IF NEW.older_than < '1 hour'::interval THEN
-    RAISE EXCEPTION 'older_than of a policy can''t be below an hour: %', NEW.older_than
-      USING ERRCODE = '22023', HINT = 'It says how old messages become, with a unit: ''30 days''. A number alone is seconds.';
-  END IF;
+  PERFORM pgbox.age_check('older_than of a policy', NEW.older_than);
   IF NOT NEW.what IN ('all', 'seen', 'unflagged') THEN
     RAISE EXCEPTION 'a policy can''t be about "%"', NEW.what
       USING ERRCODE = '22023', HINT = 'what is all, seen (messages with \Seen) or unflagged (those without \Flagged).';
@@ -91,6 +88,7 @@ DECLARE
   v_busy bigint[] := '{}';
   v_counts jsonb := '{}';
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   expunged := 0;
   more := false;
   FOR v_target IN

@@ -70,6 +70,10 @@ DECLARE
   v_seen integer := 0;
   v_problem text;
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
+  IF p_percent IS NULL OR NOT p_percent BETWEEN 0 AND 100 THEN
+    RAISE EXCEPTION 'p_percent can''t be %: it is 0 to 100', COALESCE(p_percent::text, 'NULL') USING ERRCODE = '22023';
+  END IF;
   checked := 0;
   wrong := '{}';
   FOR v_body IN SELECT b.body_id FROM pgbox.bodies_after(p_after, p_limit, p_account) AS b LOOP

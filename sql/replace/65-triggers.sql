@@ -54,6 +54,19 @@ CREATE OR REPLACE TRIGGER policy_rule_write
   EXECUTE FUNCTION pgbox.rule_policy_write();
 COMMENT ON TRIGGER policy_rule_write ON pgbox.policy IS 'Policies make sense';
 
+-- no guard: functions may be given what can't be, too
+CREATE OR REPLACE TRIGGER account_rule_write
+  BEFORE UPDATE OF name, password_hash, enabled, deleted_at, retention, legal_hold ON pgbox.account
+  FOR EACH ROW
+  EXECUTE FUNCTION pgbox.rule_account_write();
+COMMENT ON TRIGGER account_rule_write ON pgbox.account IS 'Accounts make sense, and errors don''t show hashes';
+
+CREATE OR REPLACE TRIGGER store_rule_write
+  BEFORE UPDATE OF retention, job_retention ON pgbox.store
+  FOR EACH ROW
+  EXECUTE FUNCTION pgbox.rule_store_write();
+COMMENT ON TRIGGER store_rule_write ON pgbox.store IS 'Retentions make sense';
+
 CREATE OR REPLACE TRIGGER mailbox_rule_update
   BEFORE UPDATE ON pgbox.mailbox
   FOR EACH ROW

@@ -16,6 +16,7 @@ BEGIN
   remedy (kind, text) AS (VALUES
     ('mailbox', 'SELECT pgbox.mailbox_repair(%s)'),
     ('account', 'SELECT pgbox.account_repair(%s)'),
+    ('name', 'UPDATE pgbox.mailbox SET name = ''a name that can be opened'' WHERE mailbox_id = %s'),
     ('lost', 'nothing refers to it: delete the row with triggers off, or restore what it belongs to from a backup'),
     ('backup', 'restore the missing rows from a backup')),
   found (rule, relation, ids, problem, kind, target) AS (
@@ -106,6 +107,12 @@ BEGIN
      WHERE m.mailbox_id >= p_mailboxes[1] AND m.mailbox_id < p_mailboxes[2] AND m.guid IS NULL
        AND (EXISTS (SELECT 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = m.mailbox_id)
             OR EXISTS (SELECT 1 FROM pgbox.message AS g WHERE g.mailbox_id = m.mailbox_id))
+    UNION ALL
+    SELECT 'a client can open a mailbox by its name', 'mailbox', jsonb_build_object('mailbox_id', m.mailbox_id),
+           format('mailbox %s of account %s: no client can open %s', m.mailbox_id, m.account_id, to_json(m.name)), 'name', m.mailbox_id
+      FROM pgbox.mailbox AS m
+     WHERE m.mailbox_id >= p_mailboxes[1] AND m.mailbox_id < p_mailboxes[2] AND m.deleted_at IS NULL
+       AND NOT pgbox.mailbox_name_usable(m.name)
     UNION ALL
     SELECT 'an account has an INBOX', 'account', jsonb_build_object('account_id', a.account_id),
            format('account %s has no INBOX', a.account_id), 'account', a.account_id
@@ -240,6 +247,7 @@ DECLARE
   -- the first step looks below the first number too: nothing should be there
   v_range bigint[] := ARRAY[CASE WHEN p_after > 0 THEN p_after + 1 ELSE -9223372036854775808 END, p_after + p_limit + 1];
 BEGIN
+  PERFORM pgbox.limit_check(p_limit);
   SELECT CASE WHEN GREATEST((SELECT max(m.mailbox_id) FROM pgbox.mailbox AS m), (SELECT max(a.account_id) FROM pgbox.account AS a),
                             (SELECT max(c.content_id) FROM pgbox.content AS c), (SELECT max(b.body_id) FROM pgbox.body AS b))
                    > p_after + p_limit

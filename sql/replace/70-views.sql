@@ -111,15 +111,16 @@ CREATE OR REPLACE VIEW pgbox.folder_overview AS
 SELECT a.name AS account, m.name AS folder, m.mailbox_id, c.messages, c.unseen, c.virtual_size AS bytes,
        m.uidvalidity, c.uid_next, c.highest_modseq, m.special_use, m.legal_hold OR a.legal_hold AS legal_hold, m.created_at, m.deleted_at,
        CASE WHEN NOT (m.legal_hold OR a.legal_hold) THEN m.deleted_at + COALESCE(a.retention, s.retention) END AS restorable_until,
-       m.deleted_reason
+       m.deleted_reason, m.guid IS NULL AS node
   FROM pgbox.account AS a
  CROSS JOIN pgbox.store AS s
   JOIN pgbox.mailbox AS m ON m.account_id = a.account_id
-  JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id;
-COMMENT ON VIEW pgbox.folder_overview IS 'Mailboxes with their counters, deleted ones too while they can be brought back';
+  LEFT JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id;
+COMMENT ON VIEW pgbox.folder_overview IS 'Mailboxes with their counters, deleted ones too while they can be brought back; and nodes of the tree, which take a name without being a mailbox';
 COMMENT ON COLUMN pgbox.folder_overview.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.folder_overview.folder IS 'Full name';
 COMMENT ON COLUMN pgbox.folder_overview.mailbox_id IS 'Its number';
+COMMENT ON COLUMN pgbox.folder_overview.node IS 'True: it only holds children and can''t be selected; it has no counters';
 COMMENT ON COLUMN pgbox.folder_overview.messages IS 'How many';
 COMMENT ON COLUMN pgbox.folder_overview.unseen IS 'Without \Seen';
 COMMENT ON COLUMN pgbox.folder_overview.bytes IS 'Sum of virtual sizes';
@@ -140,16 +141,16 @@ SELECT split_part(t.target, ': ', 1) AS account, substr(t.target, strpos(t.targe
        t.counts ->> 'new' AS new_name, (t.counts ->> 'messages')::bigint AS messages, t.done_at, t.done_by,
        (t.counts ->> 'mailbox_id')::bigint AS mailbox_id
   FROM (SELECT CASE j.what WHEN 'folder_create' THEN 'made' WHEN 'folder_rename' THEN 'renamed' WHEN 'folder_delete' THEN 'deleted'
-                           WHEN 'folder_undelete' THEN 'restored' ELSE 'purged' END AS what,
+                           WHEN 'folder_undelete' THEN 'restored' WHEN 'folder_move' THEN 'moved' ELSE 'purged' END AS what,
                COALESCE(j.counts ->> 'mailbox', j.target) AS target, j.counts, j.ended_at AS done_at, j.done_by
           FROM pgbox.job AS j
-         WHERE j.what IN ('folder_create', 'folder_rename', 'folder_delete', 'folder_undelete')
+         WHERE j.what IN ('folder_create', 'folder_rename', 'folder_delete', 'folder_undelete', 'folder_move')
             OR (j.what = 'purge' AND j.counts ? 'mailbox')) AS t;
-COMMENT ON VIEW pgbox.folder_history IS 'Where did my folder go? What job says of folders that were made by an administrator, renamed, deleted, restored or purged, by their names of that time. What is below a renamed one moves along and has no row';
+COMMENT ON VIEW pgbox.folder_history IS 'Where did my folder go? What job says of folders that were made by an administrator, renamed, moved to another account, deleted, restored or purged, by their names of that time. What is below a renamed one moves along and has no row';
 COMMENT ON COLUMN pgbox.folder_history.account IS 'Name of the account';
 COMMENT ON COLUMN pgbox.folder_history.folder IS 'Full name, before it was renamed';
-COMMENT ON COLUMN pgbox.folder_history.what IS 'made, renamed, deleted, restored or purged';
-COMMENT ON COLUMN pgbox.folder_history.new_name IS 'The name that it got, if it was renamed or restored';
+COMMENT ON COLUMN pgbox.folder_history.what IS 'made, renamed, moved (to another account; its mailbox, empty then, is deleted next), deleted, restored or purged';
+COMMENT ON COLUMN pgbox.folder_history.new_name IS 'The name that it got, if it was renamed or restored; if it was moved, account and name';
 COMMENT ON COLUMN pgbox.folder_history.messages IS 'How many were in it when it was deleted or restored; NULL: a node';
 COMMENT ON COLUMN pgbox.folder_history.done_at IS 'When';
 COMMENT ON COLUMN pgbox.folder_history.done_by IS 'Role, and for the plugin''s role service and client';

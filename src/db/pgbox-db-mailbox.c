@@ -72,7 +72,7 @@ int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
 		ret = pgbox_db_query(conn, PGBOX_STMT_MAILBOX_DELETE_NODE,
 				     params, 0, NULL, NULL, error_r);
 	} T_END;
-	return ret < 0 ? -1 : 0;
+	return ret;
 }
 
 int pgbox_mailbox_rename(struct pgbox_conn *conn, const char *account,

@@ -62,7 +62,8 @@ int pgbox_mailbox_create(struct pgbox_conn *conn, const char *account,
 int pgbox_mailbox_delete(struct pgbox_conn *conn, const char *account,
 			 int64_t mailbox_id, const char *reason,
 			 struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
-/* Delete a node that holds no children (PB007: it does; PB002: no node). */
+/* Delete a node that holds no children (PB007: it does). Returns 1, 0 if there
+   is no such node, or -1. */
 int pgbox_mailbox_delete_node(struct pgbox_conn *conn, const char *account,
 			      const char *name, const char *reason,
 			      struct pgbox_error *error_r)

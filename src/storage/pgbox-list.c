@@ -289,8 +289,12 @@ static int pgbox_list_delete_dir(struct mailbox_list *_list, const char *name)
 					&error);
 	if (ret < 0)
 		pgbox_list_set_error(_list, &error);
+	else if (ret == 0) {
+		mailbox_list_set_error(_list, MAIL_ERROR_NOTFOUND,
+			T_MAILBOX_LIST_ERR_NOT_FOUND(_list, name));
+	}
 	pgbox_list_changed(list);
-	return ret;
+	return ret > 0 ? 0 : -1;
 }
 
 static int pgbox_list_delete_symlink(struct mailbox_list *list,

@@ -8,7 +8,7 @@ import uuid
 
 import proc
 from cluster import quote
-from sqllib import refused, with_store
+from sqllib import refused, said_of, with_store
 from tap import Skip, eq, true
 
 PASSWORDS = ("secret", "", "x" * 64, "x" * 65, "long " * 60, "pass'word\\ %_\"", "Grüße, Füße, 漢字 €")
@@ -57,8 +57,43 @@ def test_account_create(store):
     # Dovecot would ask for it in lower case; other letters than ASCII it leaves alone
     refused("PB012", store.admin.sql, "SELECT pgbox.account_create(%s)" % quote(name.capitalize()))
     store.admin.sql("SELECT pgbox.account_create(%s)" % quote("Ä" + name))
-    refused("23514", store.admin.sql, "SELECT pgbox.account_create('')")
-    refused("23502", store.admin.sql, "SELECT pgbox.account_create(NULL)")
+    for wrong in ("''", "NULL", "repeat('x', 256)", "'a b@example.org'", "'x/../y@example.org'", r"E'a\tb@example.org'"):
+        refused("PB012", store.admin.sql, "SELECT pgbox.account_create(%s)" % wrong)
+
+
+@with_store
+def test_no_empty_password(store):
+    """It would let in anybody."""
+    name = store.account()[0]
+    for call in ("account_create('new-%s', '')", "account_set_password('%s', '')"):
+        refused("22023", store.admin.sql, "SELECT pgbox." + call % name)
+    refused("22023", store.admin.sql, "UPDATE pgbox.account SET password_hash = '' WHERE name = '%s'" % name)
+    eq(store.admin.sql("SELECT name, password_hash FROM pgbox.account WHERE name LIKE '%%%s'" % name), [[name, ""]])
+
+
+@with_store
+def test_no_error_shows_a_hash(store):
+    """DETAIL of a constraint's error has the whole row."""
+    name = store.account()[0]
+    other = store.account()[0]
+    store.admin.sql("SELECT pgbox.account_set_password('%s', 'pw')" % name)
+    password = store.admin.value("SELECT password_hash FROM pgbox.account WHERE name = '%s'" % name)
+    calls = ["account_rename('%s', %s)" % (name, new) for new in ("''", "NULL", "repeat('x', 300)", quote(other))]
+    calls += ["account_set_hold('%s', NULL)" % name, "account_set_retention('%s', '9999 years')" % name,
+              "account_set_retention('%s', '-1 day')" % name, "folder_set_hold('%s', 'INBOX', NULL)" % name,
+              "account_create('', 'x')", "account_create(NULL, 'x')", "account_create(repeat('x', 300), 'x')",
+              "account_create('%s', 'x')" % name]
+    statements = ["SELECT pgbox." + call for call in calls]
+    statements += ["UPDATE pgbox.account SET %s WHERE name = '%s'" % (change, name) for change in (
+        "name = ''", "name = NULL", "name = repeat('x', 300)", "name = '%s'" % other, "enabled = NULL", "legal_hold = NULL",
+        "retention = '9999 years'", "retention = '-1 day'", "deleted_at = now()", "created_at = NULL", "account_id = NULL",
+        "list_modseq = NULL", "last_uidvalidity = NULL")]
+    for statement in statements:
+        said = said_of(store, statement)
+        true("ERROR:" in said, statement)
+        true("SCRAM" not in said and password not in said and "Failing row" not in said, said)
+
+
 
 
 @with_store

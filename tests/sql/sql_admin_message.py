@@ -5,7 +5,7 @@ import time
 import uuid
 
 from cluster import quote
-from sqllib import DELETED, FLAGGED, SEEN, complaint, refused, with_store
+from sqllib import ANSWERED, DELETED, FLAGGED, SEEN, complaint, refused, with_store
 from tap import eq, has, true
 
 
@@ -86,11 +86,34 @@ def test_a_loop_commits_after_each_step(store):
 
 
 @with_store
+def test_limits(store):
+    """None is not "no limit", and what can't be one says so."""
+    name, account, inbox = store.account()
+    other = store.account()[0]
+    store.save(inbox)
+    store.create(account, "box")
+    for limit in ("NULL", "0", "-1"):
+        for call in ("purge(%s)", "tombstone_prune(now(), %s)", "policy_apply(%s)", "rows_verify(0, %s)", "content_verify(0, %s)",
+                     "account_delete('" + name + "', %s)", "messages_expunge('" + name + "', 'INBOX', p_limit => %s)",
+                     "messages_expire('" + name + "', 'INBOX', '1 day', %s)", "folder_empty('" + name + "', 'INBOX', %s)",
+                     "folder_move('" + name + "', 'box', '" + other + "', 'box', %s)", "message_undelete('" + name + "', 'INBOX', p_limit => %s)",
+                     "restore_mailbox('" + name + "', 'INBOX', now(), NULL, %s)", "restore_account('" + name + "', now(), NULL, %s)"):
+            refused("22023", rows, store, call % limit)
+    for percent in ("NULL", "-1", "1000", "'NaN'"):
+        refused("22023", rows, store, "content_verify(0, 10, %s)" % percent)
+    eq((store.uids(inbox), store.names(account)), ([1], ["INBOX", "box"]))
+
+
+@with_store
 def test_expire(store):
     name, _, inbox = store.account()
     store.save(inbox)
     store.save(inbox)
     store.force("UPDATE pgbox.message SET saved_at = now() - uid * '1 day'::interval WHERE mailbox_id = %d" % inbox)
+    # nobody's "all", and times that there aren't
+    for wrong in ("NULL", "'-1 day'", "'0'", "'30'", "'59 minutes'", "'1001 years'"):
+        refused("22023", store.admin.sql, "SELECT * FROM pgbox.messages_expire('%s', 'INBOX', %s)" % (name, wrong))
+    eq(rows(store, "messages_expire('%s', 'INBOX', '1000 years')" % name), [["0", "f"]])
     eq(rows(store, "messages_expire('%s', 'INBOX', '36 hours')" % name), [["1", "f"]])
     eq(store.uids(inbox), [1])
 
@@ -119,6 +142,34 @@ def test_undelete(store):
     eq(store.admin.sql("SELECT target FROM pgbox.job WHERE what = 'message_undelete' AND target LIKE '%s%%' ORDER BY job_id DESC LIMIT 2"
                        % name), [[name + ": INBOX"], [name + ": INBOX to box"]])
     refused("22023", store.admin.sql, "SELECT * FROM pgbox.message_undelete('%s', 'INBOX', p_since => now() + '1 hour'::interval)" % name)
+
+
+@with_store
+def test_undelete_of_copies(store):
+    """Each with its own flags; in steps, and while one of them has stayed."""
+    for limit in (1, 3, 9):
+        name, account, inbox = store.account()
+        box = store.create(account, "box")
+        store.save(inbox)
+        guid = store.admin.value("SELECT guid FROM pgbox.message WHERE mailbox_id = %d" % inbox)
+        store.append(inbox, *[{"source": (inbox, 1), "guid": guid, "flags": flags} for flags in (FLAGGED, SEEN, ANSWERED, 0)])
+        call = "message_undelete('%s', 'INBOX', p_limit => %d)" % (name, limit)
+        # not in the order of UIDs; 5 stays
+        for uid in (3, 1, 4, 2):
+            store.expunge(inbox, [uid])
+        back = {}
+        while (more := rows(store, call)):
+            back.update({int(old): bits(store, inbox)[int(new)] for old, new in more})
+        eq(back, {1: 0, 2: FLAGGED, 3: SEEN, 4: ANSWERED}, "p_limit %d" % limit)
+        eq(store.uids(inbox), [5, 6, 7, 8, 9])
+        # two of them again: two, and not those before them
+        store.expunge(inbox, [6, 7])
+        eq(sorted(uids_of(store, call.replace("p_limit => %d" % limit, "p_into => 'box', p_limit => 9"))), [6, 7])
+        eq(len(store.uids(box)), 2)
+        eq(rows(store, call.replace("p_limit", "p_into => 'box', p_limit")), [])
+        # all, as UIDs
+        store.expunge(inbox, store.uids(inbox))
+        eq(len(rows(store, "message_undelete('%s', 'INBOX', '{5,6,7,8,9}')" % name)), 5)
 
 
 @with_store
@@ -276,7 +327,16 @@ def test_restore_mailbox(store):
     # restored, expunged again, restored again: once
     store.expunge(inbox, [6, 7])
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s)" % (name, then)), [["2", "f"]])
+    # what is back isn't gone, for another mailbox either
+    elsewhere = "restore_preview('%s', 'INBOX', %s, 'was/here')" % (name, then)
+    eq((rows(store, preview), rows(store, elsewhere)), ([], []))
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["0", "f"]])
+    eq(store.mailbox(account, "was/here"), None)
     # and elsewhere
+    store.expunge(inbox, [8])
+    eq((len(rows(store, preview)), len(rows(store, elsewhere))), (1, 1))
+    store.expunge(inbox, [9])
+    eq((len(rows(store, preview)), len(rows(store, elsewhere))), (2, 2))
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["2", "f"]])
     eq(rows(store, "restore_mailbox('%s', 'INBOX', %s, 'was/here')" % (name, then)), [["0", "f"]])
     eq(store.uids(store.mailbox(account, "was/here")), [1, 2])
@@ -316,6 +376,9 @@ def test_restore_account(store):
     eq(steps, [["INBOX", "1", "t"], ["a", "2", "f"]])
     eq(rows(store, "restore_account('%s', %s)" % (name, then)), [], "all is back")
     eq(store.uids(store.mailbox(account, "a")), [1, 2])
+    eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [], "for Old too")
+    store.expunge(inbox, [3])
+    store.expunge(store.mailbox(account, "a"), [1])
     eq(rows(store, "restore_account('%s', %s, 'Old')" % (name, then)), [["INBOX", "1", "t"]])
     eq(len(store.uids(store.mailbox(account, "Old/INBOX"))), 1)
 

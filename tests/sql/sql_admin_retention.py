@@ -4,8 +4,8 @@ import hashlib
 import uuid
 
 from cluster import quote
-from sqllib import FLAGGED, FORCE, SEEN, refused, save_sql, with_store
-from tap import eq, true
+from sqllib import FLAGGED, FORCE, SEEN, complaint, refused, save_sql, with_store
+from tap import eq, has, true
 
 
 def rows(store, call):
@@ -50,7 +50,31 @@ def test_retention_of_an_account(store):
         store.purge()
         eq([there(store, body) for body in bodies], [kept] * 2, "%s, %d days" % (retention, days))
         eq([there(store, body) for body in other], [True] * 2, "another account")
-    refused("22023", store.admin.sql, "SELECT pgbox.account_set_retention('%s', '-1 day')" % name)
+
+
+@with_store
+def test_what_is_no_retention(store):
+    """A forgotten unit, and times that there aren't: nothing that asks for it fails."""
+    name, _, inbox = store.account()
+    store.save(inbox)
+    store.expunge(inbox, [1])
+    store.admin.sql("SELECT pgbox.account_set_retention('%s', '2 hours')" % name)
+    for wrong in ("5", "14", "59 minutes", "-1 day", "1001 years", "100000000 years"):
+        refused("22023", store.admin.sql, "SELECT pgbox.account_set_retention('%s', '%s')" % (name, wrong))
+        refused("22023", store.admin.sql, "UPDATE pgbox.account SET retention = '%s' WHERE name = '%s'" % (wrong, name))
+        refused("22023", store.admin.sql, "UPDATE pgbox.store SET retention = '%s'" % wrong)
+        refused("22023", store.admin.sql, "UPDATE pgbox.store SET job_retention = '%s'" % wrong)
+        has("A number without one is seconds", complaint(store, "pgbox.account_set_retention('%s', '%s')" % (name, wrong)))
+    for column in ("store SET retention", "store SET job_retention", "account SET retention"):
+        refused("23514", store.admin.sql, FORCE + "UPDATE pgbox.%s = '1001 years'" % column)
+        store.admin.sql("RESET session_replication_role")
+    # the longest that there is
+    store.admin.sql("SELECT pgbox.account_set_retention('%s', '1000 years')" % name)
+    store.admin.sql("BEGIN; UPDATE pgbox.store SET retention = '1000 years', job_retention = '1000 years'")
+    for call in ("purge()", "garbage_overview", "store_status()", "account_status('%s')" % name,
+                 "mail_history WHERE account = '%s'" % name, "restore_preview('%s', 'INBOX', now())" % name):
+        rows(store, call)
+    store.admin.sql("ROLLBACK")
 
 
 @with_store
@@ -65,7 +89,7 @@ def test_hold_of_an_account(store):
     store.purge()
     eq([there(store, body) for body in bodies + [more]], [True] * 3)
     for call in ("account_delete('%s')", "messages_expunge('%s', 'INBOX')", "folder_empty('%s', 'INBOX')",
-                 "messages_expire('%s', 'INBOX', '0')"):
+                 "messages_expire('%s', 'INBOX', '1 hour')"):
         refused("PB013", store.admin.sql, "SELECT * FROM pgbox." + call % name)
     store.admin.sql("SELECT pgbox.tombstone_prune(now() + '1 day'::interval, 100000)")
     eq(store.admin.value("SELECT count(*) FROM pgbox.expunged WHERE mailbox_id = %d" % inbox), "2")
@@ -169,13 +193,18 @@ def test_policies_that_make_no_sense(store):
             ("a\\\\\\", "Trash", "1 day", "all"), ("Eve@%", "Trash", "1 day", "all"),
             ("%", "Trash", "-1 day", "all"), ("%", "Trash", "1 day", "unseen"),
             # a policy for what has just come, and one for 30 seconds, who meant days
-            ("%", "Trash", "0", "all"), ("%", "Trash", "30", "all"), ("%", "Trash", "59 minutes", "all")):
+            ("%", "Trash", "0", "all"), ("%", "Trash", "30", "all"), ("%", "Trash", "59 minutes", "all"),
+            # a time that there isn't
+            ("%", "Trash", "1001 years", "all")):
         refused("22023", store.admin.sql, write % (quote(account), quote(mailbox), older_than, what))
     number = policy(store, "a\\_b\\\\", "Trash\\%", "1 hour")
     for change in ("what = 'x'", "older_than = '1 minute'"):
         refused("22023", store.admin.sql, "UPDATE pgbox.policy SET %s WHERE policy_id = %s" % (change, number))
-    refused("23514", store.admin.sql, FORCE + "UPDATE pgbox.policy SET older_than = '1 minute' WHERE policy_id = " + number)
-    store.admin.sql("RESET session_replication_role")
+    for wrong in ("1 minute", "1001 years"):
+        refused("23514", store.admin.sql, FORCE + "UPDATE pgbox.policy SET older_than = '%s' WHERE policy_id = %s" % (wrong, number))
+        store.admin.sql("RESET session_replication_role")
+    store.admin.sql("UPDATE pgbox.policy SET older_than = '1000 years' WHERE policy_id = " + number)
+    rows(store, "policy_pending")
     eq(rows(store, "policy_apply()"), [["0", "0", "f"]])
 
 

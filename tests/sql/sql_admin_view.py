@@ -26,8 +26,8 @@ def test_accounts_and_folders(store):
     eq(of_account(store, "mailboxes, messages, unseen, bytes, quota_messages, quota_bytes, retention, enabled", "account_overview", name),
        [["2", "2", "1", str(size), "5", "", "14 days", "t"]])
     store.admin.sql("SELECT pgbox.account_set_retention('%s', '2 days'); SELECT pgbox.folder_delete('%s', 'a/b')" % (name, name))
-    eq(of_account(store, "folder, messages, restorable_until - deleted_at", "folder_overview", name),
-       [["INBOX", "2", ""], ["a/b", "0", "2 days"]])
+    eq(of_account(store, "folder, node, messages, restorable_until - deleted_at", "folder_overview", name),
+       [["INBOX", "f", "2", ""], ["a", "t", "", ""], ["a/b", "f", "0", "2 days"]])
     eq(of_account(store, "uid, flags", "message_overview", name), [["1", "\\Seen"], ["2", ""]])
 
 

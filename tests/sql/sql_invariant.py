@@ -7,6 +7,7 @@ from sqllib import SEEN, STEP, refused, with_store
 from tap import eq, has, true
 
 ADMIN = " mailbox_id = %(box)d"
+PARENTS = "; INSERT INTO pgbox.mailbox (account_id, name) SELECT %%(account)d, unnest(ARRAY[%s])"
 # a rule, SQL that breaks it, the table and some ids that the view must name, and
 # who repairs it: "mailbox", "account", or the SQL that undoes the damage
 BREAKS = (
@@ -40,6 +41,12 @@ BREAKS = (
      "expunged", {"mailbox_id": "box", "content_id": -5}, "mailbox"),
     ("an account has an INBOX", "UPDATE pgbox.mailbox SET name = 'gone' WHERE mailbox_id = %(inbox)d",
      "account", {"account_id": "account"}, "account"),
+    ("a client can open a mailbox by its name", "UPDATE pgbox.mailbox SET name = 'box//x' WHERE" + ADMIN + PARENTS % "'box', 'box/'",
+     "mailbox", {"mailbox_id": "box"}, "name"),
+    ("a client can open a mailbox by its name", "UPDATE pgbox.mailbox SET name = 'Inbox/x' WHERE" + ADMIN + PARENTS % "'Inbox'",
+     "mailbox", {"mailbox_id": "box"}, "name"),
+    ("a client can open a mailbox by its name", "UPDATE pgbox.mailbox SET name = E'a\\nb' WHERE" + ADMIN,
+     "mailbox", {"mailbox_id": "box"}, "name"),
     ("a mailbox has its parents", "DELETE FROM pgbox.mailbox WHERE account_id = %(account)d AND name = 'x'",
      "mailbox", {"mailbox_id": "below"}, "account"),
     ("a node goes when it is deleted", "UPDATE pgbox.mailbox SET deleted_at = now() WHERE account_id = %(account)d AND name = 'x'",
@@ -117,11 +124,16 @@ def test_every_rule_is_seen_and_healed(store):
         true(found, "%s isn't seen; %r is" % (damage, violations(store)))
         wanted = {key: ids.get(value, value) for key, value in wanted.items()}
         true(any(wanted.items() <= row[2].items() for row in found), "%r instead of %r" % (found, wanted))
-        remedy = found[0][4]
+        remedy = next(row[4] for row in found if wanted.items() <= row[2].items())
         if cure in ("mailbox", "account"):
             eq(remedy, "SELECT pgbox.%s_repair(%d)" % (cure, ids["box" if cure == "mailbox" else cure]))
             eq(store.admin.value(remedy), "t", "something was repaired")
             eq(store.admin.value(remedy), "f", "and is done")
+        elif cure == "name":
+            eq(remedy, "UPDATE pgbox.mailbox SET name = 'a name that can be opened' WHERE mailbox_id = %d" % ids["box"])
+            store.admin.sql(remedy)
+            # the nodes above have such names too
+            store.admin.sql("DELETE FROM pgbox.mailbox WHERE account_id = %(account)d AND guid IS NULL AND name IN ('box/', 'Inbox')" % ids)
         else:
             has("restore", remedy)
             store.force(cure % ids)

@@ -3,11 +3,11 @@
 import os
 
 from cluster import quote
-from sqllib import SQL_DIR, STEP, create_sql, refused, with_store
-from tap import eq, true
+from sqllib import SQL_DIR, STEP, complaint, create_sql, refused, with_store
+from tap import eq, has, true
 
-ODD = ("100%", "a_b", "a%b_c", "back\\slash", "qu'ote", 'dou"ble', "star*", "Entwürfe", "日本語", "a\tb",
-       "INBOX.dot", "inbox", "Inbox", " space ", "~x", "&amp-", "x" * 255, "\U0001f4e8")
+ODD = ("100%", "a_b", "a%b_c", "back\\slash", "qu'ote", 'dou"ble', "star*", "Entwürfe", "日本語",
+       "INBOX.dot", "inbox.dot", "Inboxes", " space ", "~x", "&amp-", "x" * 255, "\U0001f4e8")
 
 
 def rename(store, account, old, new):
@@ -46,8 +46,29 @@ def test_odd_names(store):
 @with_store
 def test_bad_names(store):
     account = store.account()[1]
-    refused("PB008", store.db.sql, create_sql(account, ""))
-    refused("PB008", store.db.sql, create_sql(account, "x" * 4097))
+    name = store.admin.value("SELECT name FROM pgbox.account WHERE account_id = %d" % account)
+    store.create(account, "old")
+    store.create(account, "gone")
+    delete(store, account, "gone")
+    store.save(store.mailbox(account, "INBOX"))
+    store.expunge(store.mailbox(account, "INBOX"), [1])
+    store.force("UPDATE pgbox.message SET saved_at = now() - '1 hour'::interval; UPDATE pgbox.expunged SET saved_at = now() - '1 hour'::interval")
+    for bad in ("", "x" * 4097, "/", "/bad", "bad/", "/bad/", "a//b", "inbox", "Inbox", "Inbox/sub", "iNBOX/sub", "a\nb", "a\tb", "\x1f"):
+        refused("PB008", store.db.sql, create_sql(account, bad))
+        refused("PB008", rename, store, account, "old", bad)
+        refused("PB008", store.admin.sql, "UPDATE pgbox.mailbox SET name = %s WHERE mailbox_id = %d" % (quote(bad), store.mailbox(account, "old")))
+        refused("PB008", store.admin.sql, "SELECT pgbox.folder_create('%s', %s)" % (name, quote(bad)))
+        refused("PB008", store.admin.sql, "SELECT pgbox.folder_rename('%s', 'old', %s)" % (name, quote(bad)))
+        refused("PB008", store.admin.sql, "SELECT pgbox.folder_undelete('%s', 'gone', %s)" % (name, quote(bad)))
+        if bad.upper() != "INBOX":
+            refused("PB008", store.admin.sql, "SELECT * FROM pgbox.restore_mailbox('%s', 'INBOX', now() - '1 minute'::interval, %s)" % (name, quote(bad)))
+            refused("PB008", store.admin.sql, "SELECT * FROM pgbox.folder_move('%s', 'old', '%s', %s)" % (name, store.account()[0], quote(bad)))
+    refused("PB008", store.admin.sql, "SELECT pgbox.folder_create('%s', NULL)" % name)
+    refused("PB008", store.admin.sql, "SELECT pgbox.folder_rename('%s', 'old', NULL)" % name)
+    has("INBOX is written in capitals", complaint(store, "pgbox.folder_create('%s', 'Inbox')" % name))
+    # which of the two is the matter
+    has('there is no mailbox "Nix"', complaint(store, "pgbox.folder_rename('%s', 'Nix', 'old')" % name))
+    eq(store.names(account), ["INBOX", "old"])
     store.create(account, "x" * 4096)
     refused("PB001", store.db.sql, create_sql(0, "x"))
 

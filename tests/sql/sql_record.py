@@ -164,6 +164,23 @@ def test_where_did_my_folder_go(store):
 
 
 @with_store
+def test_where_did_it_move(store):
+    name, account, _ = store.account()
+    other, to_account, _ = store.account()
+    box = store.create(account, "Werk")
+    store.create(account, "Werk/below")
+    store.save(box)
+    for _ in range(2):
+        store.admin.sql("SELECT * FROM pgbox.folder_move('%s', 'Werk', '%s', 'From Eve')" % (name, other))
+    history = "SELECT folder, what, new_name, messages FROM pgbox.folder_history WHERE account = '%s' ORDER BY done_at"
+    eq(store.admin.sql(history % name), [["Werk", "moved", other + ": From Eve", ""], ["Werk", "deleted", "", "0"]])
+    eq(store.admin.sql(history % other), [["From Eve", "made", "", ""]])
+    eq(store.admin.value("SELECT counts ->> 'new_mailbox_id' FROM pgbox.job WHERE what = 'folder_move' AND target = '%s: Werk'" % name),
+       str(store.mailbox(to_account, "From Eve")))
+    eq(store.names(account), ["INBOX", "Werk/below", "[Werk]"], "what is below stays")
+
+
+@with_store
 def test_accounts(store):
     """Never a password, nor what it could be guessed from."""
     last = newest(store)
@@ -172,7 +189,8 @@ def test_accounts(store):
     admin.sql("SELECT pgbox.account_create('%s', 'sEcret 1')" % name)
     account = int(store.admin.value("SELECT pgbox.account_find('%s')" % name))
     admin.sql("SELECT pgbox.account_set_password('%s', 'sEcret 2')" % name)
-    admin.sql("SELECT pgbox.account_set_password('%s', NULL)" % name)
+    for _ in range(2):
+        admin.sql("SELECT pgbox.account_set_password('%s', NULL)" % name)
     admin.sql("UPDATE pgbox.account SET password_hash = '{PLAIN}sEcret 3', enabled = false WHERE name = '%s'" % name)
     admin.sql("UPDATE pgbox.account SET enabled = false WHERE name = '%s'" % name)
     eq(jobs(store, last)[1:], [(what, name, "postgres as pgbox_admin", counts) for what, counts in (
@@ -212,10 +230,21 @@ def test_store_and_policies(store):
     # functions write their own
     last = newest(store)
     name = store.account()[0]
-    for call in ("hold('%s', true)", "hold('%s', false)", "retention('%s', '2 days')", "quota('%s', 5, NULL)", "quota('%s', NULL, NULL)"):
-        store.admin.sql("SELECT pgbox.account_set_" + call % name)
-    eq([job[0] for job in jobs(store, last)], ["account_create", "account_set_hold", "account_set_hold", "account_set_retention",
-                                               "account_set_quota", "account_set_quota"])
+    calls = (("account_set_hold('%s', true)", {"hold": {"old": False, "new": True}}),
+             ("account_set_hold('%s', false)", {"hold": {"old": True, "new": False}}),
+             ("folder_set_hold('%s', 'INBOX', true)", {"hold": {"old": False, "new": True}, "mailboxes": 1}),
+             ("folder_set_hold('%s', 'INBOX', false)", {"hold": {"old": True, "new": False}, "mailboxes": 1}),
+             ("account_set_retention('%s', '2 days')", {"retention": {"old": None, "new": "2 days"}}),
+             ("account_set_retention('%s', NULL)", {"retention": {"old": "2 days", "new": None}}),
+             ("account_set_quota('%s', 5, NULL)", {"messages": {"old": None, "new": 5}, "bytes": {"old": None, "new": None}}),
+             ("account_set_quota('%s', 6, 7)", {"messages": {"old": 5, "new": 6}, "bytes": {"old": None, "new": 7}}),
+             ("account_set_quota('%s', NULL, NULL)", {"messages": {"old": 6, "new": None}, "bytes": {"old": 7, "new": None}}))
+    for call, _ in calls:
+        # what changes nothing is not written down
+        for _ in range(2):
+            store.admin.sql("SELECT pgbox." + call % name)
+    store.admin.sql("SELECT pgbox.account_set_password('%s', NULL); SELECT pgbox.account_rename('%s', '%s')" % (name, name, name))
+    eq([(job[0], job[3]) for job in jobs(store, last)[1:]], [(call.split("(")[0], counts) for call, counts in calls])
 
 
 @with_store

@@ -215,11 +215,16 @@ def with_store(test):
     return dressed(run, test)
 
 
-def complaint(store, call):
-    """What psql says beside the rows of a call: errors, warnings and hints."""
-    done = proc.run([os.path.join(bindir(), "psql"), "-XAtq", "-c", "SELECT * FROM " + call, store.cluster.uri("postgres")],
+def said_of(store, statement):
+    """What psql says beside the rows of a statement: errors with their details, warnings and hints."""
+    done = proc.run([os.path.join(bindir(), "psql"), "-XAtq", "-c", statement, store.cluster.uri("postgres")],
                     env=dict(os.environ, PGPASSWORD=PASSWORD), check=False)
     return done.stderr.decode()
+
+
+def complaint(store, call):
+    """The same of a call."""
+    return said_of(store, "SELECT * FROM " + call)
 
 
 def dressed(run, test):
