@@ -120,6 +120,7 @@ content_cache_read(int fd, const struct stat *st,
 	if (st->st_size < (off_t)sizeof(head) ||
 	    (uintmax_t)st->st_size - sizeof(head) > max_size)
 		return 0;
+	i_zero(&head);
 	size = st->st_size - sizeof(head);
 	data = buffer_append_space_unsafe(buf, size);
 	iov[0].iov_base = &head;

@@ -8,7 +8,7 @@ import proc
 from cache_truth import check
 from imapclient import Lit, flags_of
 from mails import MIXED, PLAIN, fill, simple
-from tap import eq, has, only, true
+from tap import Skip, eq, has, only, true
 
 HEAD = b"From: sender@example.net\r\nTo: you@example.org\r\nSubject: "
 
@@ -65,6 +65,8 @@ def test_lmtp_many_recipients(lab):
 def test_lmtp_keeps_its_connection(lab):
     """One connection for all recipients of an LMTP session; it is closed when
     it is idle."""
+    if lab.is_pooled:
+        raise Skip("backends are the pooler's")
     users = [lab.user() for _ in range(3)]
     lab.cluster.wait_no_backends()
     client, seen = lab.lmtp(), set()
@@ -80,6 +82,8 @@ def test_lmtp_keeps_its_connection(lab):
 def test_process_serves_many_users(lab):
     """An imap process that serves one user after the other: with one connection,
     and nothing of the former user's is left."""
+    if lab.is_pooled:
+        raise Skip("backends are the pooler's")
     node = lab.node("many", extra="service imap {\n  service_count = 100\n  process_limit = 1\n}\n")
     users = [lab.user(node) for _ in range(3)]
     seen, pids = set(), set()

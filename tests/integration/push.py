@@ -12,7 +12,7 @@ from imapclient import Lit
 from mails import PLAIN, fill, simple
 from node import command_of
 from notifyclient import NotifyClient
-from tap import SLOW_FACTOR, eq, has, only, timeout, true
+from tap import SLOW_FACTOR, Skip, eq, has, only, timeout, true
 
 # hibernation's sockets belong to Dovecot's user
 HIBERNATE = """
@@ -186,6 +186,8 @@ def test_sql_rolled_back(lab):
 @timeout(120)
 def test_idle_connection_released(lab):
     """Latency with an idle session's connection gone, which is made anew."""
+    if lab.is_pooled:
+        raise Skip("connections are the pooler's")
     one, two = nodes(lab)
     user = lab.user(one)
     writer = lab.imap(user, one)
@@ -360,6 +362,8 @@ def test_idle_begun_without_database(lab):
 def test_look_refused(lab):
     """Sessions are told to look, and PostgreSQL refuses their connections: they
     look again when the service's next check succeeds."""
+    if lab.is_pooled:
+        raise Skip("connections are the pooler's")
     one, _ = nodes(lab)
     refused = lab.node("refused", notify=True, extra=NO_POLL + "plugin {\n  pgbox_notify_check_interval = 2 secs\n}\n")
     wait_vouched(lab, refused)

@@ -6,14 +6,16 @@
     PGBOX_TEST_PRELOAD   libraries of a sanitizer to preload into them
     PGBOX_TEST_MODULE    the built plugin, if not found by itself
     PGBOX_TEST_CONTENT_CACHE  size of a content cache that nodes get
+    PGBOX_TEST_POOLER    nodes reach PostgreSQL through PgBouncer
 """
 
 import os
 
 import proc
-from cluster import Cluster
+from cluster import PASSWORD, Cluster
 from managesieve import SieveClient
 from node import Node
+from pooler import Pooler
 
 
 class Lab:
@@ -24,6 +26,7 @@ class Lab:
         self.dir = proc.make_workdir()
         self.nodes = {}
         self._cluster = None
+        self._pooler = None
         self._users = 0
         self._clients = []
 
@@ -31,6 +34,11 @@ class Lab:
     def is_pgbox(self):
         """Whether the storage under test is pgbox."""
         return self.storage == "pgbox"
+
+    @property
+    def is_pooled(self):
+        """Whether a pooler keeps backends of its own."""
+        return bool(os.environ.get("PGBOX_TEST_POOLER"))
 
     # -- servers ----------------------------------------------------------
 
@@ -43,6 +51,13 @@ class Lab:
             self._cluster.install()
         return self._cluster
 
+    @property
+    def pooler(self):
+        """PgBouncer in transaction mode, before the cluster."""
+        if not self._pooler:
+            self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster.socket, PASSWORD)
+        return self._pooler
+
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
         if name not in self.nodes:
@@ -54,6 +69,8 @@ class Lab:
         kwargs.setdefault("valgrind", bool(os.environ.get("PGBOX_TEST_VALGRIND")))
         kwargs.setdefault("preload", os.environ.get("PGBOX_TEST_PRELOAD", ""))
         if kwargs["storage"] == "pgbox":
+            if self.is_pooled and "database" not in kwargs:
+                kwargs.update(database=self.pooler.uri(), direct=self.cluster.uri("pgbox_dovecot"))
             kwargs.setdefault("database", self.cluster.uri("pgbox_dovecot"))
         self.nodes[name] = Node(self.dir, name, **kwargs)
         self.nodes[name].start()
@@ -120,6 +137,8 @@ class Lab:
             node.stop()
             for name, text in node.reports().items():
                 reports["%s/%s" % (node.name, name)] = text
+        if self._pooler:
+            self._pooler.stop()
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:

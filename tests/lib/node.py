@@ -160,6 +160,12 @@ plugin {
   pgbox_db = %s
 }
 """
+POOLED = """
+plugin {
+  pgbox_prepare = no
+  pgbox_notify_db = %s
+}
+"""
 CONTENT_CACHE = """
 plugin {
   pgbox_content_cache = %s/mail/content-cache
@@ -214,11 +220,13 @@ class Node:
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload="", auth=AUTH, notify=False, location=""):
+                 preload="", auth=AUTH, notify=False, location="", direct=""):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
         self.database = database
+        # where that is a pooler's: the way around it, for the service of signals
+        self._direct = direct
         self.separator = separator
         self.valgrind = valgrind
         self.log = os.path.join(self.dir, "dovecot.log")
@@ -297,7 +305,9 @@ class Node:
         values.update({key + "_port": port for key, port in self.ports.items()})
         text = TEMPLATE % values
         if self.storage == "pgbox":
-            text += PGBOX % self._conninfo()
+            text += PGBOX % self._conninfo(self.database)
+            if self._direct:
+                text += POOLED % self._conninfo(self._direct)
             size = os.environ.get("PGBOX_TEST_CONTENT_CACHE")
             if size:
                 text += CONTENT_CACHE % (self.dir, size)
@@ -311,11 +321,11 @@ class Node:
             command = "%s --log-file=%s/vg/%%p %s" % (" ".join(VALGRIND), self.dir, command)
         return command
 
-    def _conninfo(self):
+    def _conninfo(self, database):
         secret = os.path.join(self.dir, "pgpass")
         if not os.path.exists(secret):
             self.write_pgpass(pgcluster.PASSWORD)
-        return "%s passfile=%s" % (self.database, secret)
+        return "%s passfile=%s" % (database, secret)
 
     def write_pgpass(self, password):
         """Write the database password where the mail user alone can read it."""
