@@ -38,6 +38,14 @@ def caching(lab, name="caching", size="100M", plugins="", extra=""):
     return meter
 
 
+def selected(lab, meter):
+    """(new user, session on the node with an empty INBOX selected)."""
+    user = lab.user(meter.node)
+    c = meter.client(user)
+    c.ok("SELECT INBOX")
+    return user, c
+
+
 def files(meter, suffix=""):
     """Paths of the cache's files."""
     return sorted(glob.glob("%s/??/*.%s*" % (meter.folder, suffix)))
@@ -128,9 +136,7 @@ def test_some_are_here(lab):
 def test_delivered_here(lab):
     """What was delivered on this node, too, is read without asking."""
     meter = caching(lab)
-    user = lab.user(meter.node)
-    c = meter.client(user)
-    c.ok("SELECT INBOX")
+    user, c = selected(lab, meter)
     messages = [simple(1), MIXED, big(3 * CHUNK)]
     for message in messages[:2]:
         lab.lmtp(meter.node).deliver(message, user)
@@ -202,10 +208,8 @@ def test_damage_is_found(lab):
     """Whatever a file holds, clients get what was sent."""
     meter = caching(lab, "damaged")
     meter.node.expect_log("is damaged: removed")
-    user = lab.user(meter.node)
-    c = meter.client(user)
+    _, c = selected(lab, meter)
     message = big(2 * CHUNK)
-    c.ok("SELECT INBOX")
     append(c, message)
     eq(asked(meter, lambda: body(c)), 0)
 
@@ -260,9 +264,7 @@ def test_unusable_settings(lab):
             ("relative", "some/where", "1G", "pgbox_content_cache: must be an absolute path, not some/where")):
         meter = Meter(lab, name, extra=CONFIG % (folder, size))
         meter.node.expect_log("Error: pgbox_content_cache")
-        user = lab.user(meter.node)
-        c = meter.client(user)
-        c.ok("SELECT INBOX")
+        _, c = selected(lab, meter)
         append(c, simple(1))
         eq(body(c), simple(1))
         has(complaint, meter.node.log_since_mark())
@@ -275,10 +277,8 @@ def test_limit(lab):
     """The folder stays about as large as it may be; what is read often stays."""
     limit = 16 * 1024 * 1024
     meter = caching(lab, "limited", "16M")
-    user = lab.user(meter.node)
-    c = meter.client(user)
+    _, c = selected(lab, meter)
     favourite = big(3000, seed=99)
-    c.ok("SELECT INBOX")
     append(c, favourite)
     for turn in range(25):
         multiappend(c, "INBOX", [big(8000, seed=1000 + turn * 100 + number) for number in range(100)])
@@ -319,9 +319,7 @@ def test_outage(lab):
     """Mails that are here can be read while the database is away."""
     meter = caching(lab, "alone")
     meter.node.expect_log("Error: ")
-    user = lab.user(meter.node)
-    c = meter.client(user)
-    c.ok("SELECT INBOX")
+    _, c = selected(lab, meter)
     append(c, big(3 * CHUNK))
     meter.proxy.refuse()
     try:
@@ -335,10 +333,8 @@ def test_outage(lab):
 def test_stored_form(lab):
     """A plugin's form of the message (compression) is what is kept."""
     meter = caching(lab, "zipped", plugins="zlib", extra="plugin {\n  zlib_save = gz\n}\n")
-    user = lab.user(meter.node)
-    c = meter.client(user)
+    _, c = selected(lab, meter)
     message = HEAD + b"compressible text\r\n" * 20000
-    c.ok("SELECT INBOX")
     append(c, message)
     eq(asked(meter, lambda: eq(body(c), message)), 0)
     true(used_bytes(meter) < len(message) // 10, used_bytes(meter))
