@@ -69,8 +69,8 @@ class Watcher:
             self.client.wait_untagged(heard)
 
     def quiet(self):
-        """What comes within a moment, beyond what it waited for; "Still here" is nothing."""
-        items = [item for item in self.client.quiet(0.3) if item.name != "OK" or item.code]
+        """What comes within a moment, beyond what it waited for."""
+        items = self.client.quiet(0.3)
         for item in items:
             self.view.apply(item)
         return items

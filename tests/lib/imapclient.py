@@ -324,12 +324,17 @@ class ImapClient:
                 return seen
 
     def quiet(self, seconds):
-        """Untagged responses that come within so many seconds."""
+        """Untagged responses that come within so many seconds.
+
+        Not "Still here", which Dovecot says to who is in IDLE whenever its clock
+        for that user strikes."""
         deadline = time.monotonic() + seconds
         seen = []
         try:
             while True:
-                seen.append(self._parse(self._response(deadline - time.monotonic())))
+                item = self._parse(self._response(deadline - time.monotonic()))
+                if item.name != "OK" or b"Still here" not in item.raw:
+                    seen.append(item)
         except ImapError:
             return seen
 
