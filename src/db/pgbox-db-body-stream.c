@@ -158,7 +158,7 @@ static int body_stream_read_batch(struct body_istream *bstream,
 				  unsigned int first, unsigned int count)
 {
 	const unsigned int last_chunk =
-		(bstream->body_size - 1) / PGBOX_CHUNK_SIZE;
+		pgbox_body_chunk_count(bstream->body_size) - 1;
 	const unsigned int last = I_MIN(first + count - 1, last_chunk);
 	const uint64_t begin = (uint64_t)first * PGBOX_CHUNK_SIZE;
 	const uint64_t end = I_MIN(((uint64_t)last + 1) * PGBOX_CHUNK_SIZE,

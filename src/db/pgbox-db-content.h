@@ -14,6 +14,12 @@ struct pgbox_pipeline;
 #define PGBOX_CHUNK_SIZE 131072
 #define PGBOX_DIGEST_SIZE 32
 
+/* How many chunks a body has, its head included. */
+static inline unsigned int pgbox_body_chunk_count(uint64_t body_size)
+{
+	return (body_size + PGBOX_CHUNK_SIZE - 1) / PGBOX_CHUNK_SIZE;
+}
+
 /* A content to be stored: what a message consists of. Its bytes are header
    followed by body. */
 struct pgbox_content {

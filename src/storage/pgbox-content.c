@@ -303,8 +303,7 @@ content_keep_upload_body(struct pgbox_content_cache *cache,
 			 struct pgbox_upload_mail *mail, buffer_t *buf)
 {
 	const struct pgbox_content *content = &mail->content;
-	const unsigned int chunks =
-		(content->body_size + PGBOX_CHUNK_SIZE - 1) / PGBOX_CHUNK_SIZE;
+	const unsigned int chunks = pgbox_body_chunk_count(content->body_size);
 	struct pgbox_error error;
 
 	for (unsigned int number = 0; number < chunks; number++) {

@@ -148,12 +148,12 @@ mail_get_special_envelope(struct mail *_mail, const char **value_r)
 {
 	struct pgbox_mail *mail = PGBOX_MAIL(_mail);
 
-	if (!_mail->saving)
+	if (!_mail->saving) {
 		mail_get_cached_envelope(mail);
-	if (!_mail->saving && (mail->have & PGBOX_FETCH_ENVELOPE) == 0 &&
-	    pgbox_mail_want_envelope(_mail)) {
-		if (!mail_metadata_access_start(_mail) ||
-		    pgbox_fetch(mail, PGBOX_FETCH_ENVELOPE) < 0)
+		if ((mail->have & PGBOX_FETCH_ENVELOPE) == 0 &&
+		    pgbox_mail_want_envelope(_mail) &&
+		    (!mail_metadata_access_start(_mail) ||
+		     pgbox_fetch(mail, PGBOX_FETCH_ENVELOPE) < 0))
 			return -1;
 	}
 	/* as it was fetched, or from Dovecot's cache, or by parsing */

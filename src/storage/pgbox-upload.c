@@ -277,7 +277,7 @@ upload_send_content(struct pgbox_upload *upload,
 		return -1;
 	if (known)
 		return 0;
-	chunks = (content->body_size + PGBOX_CHUNK_SIZE - 1) / PGBOX_CHUNK_SIZE;
+	chunks = pgbox_body_chunk_count(content->body_size);
 	for (number = 1; number < chunks; number++) {
 		if (pgbox_upload_read_chunk(mail, number, buf, error_r) < 0 ||
 		    pgbox_body_chunk_put(upload->pipeline, content->digest,
