@@ -1,6 +1,6 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
 -- quota, policies), and the record of what they had done.
--- locks: account, mailbox, store
+-- locks: account, mailbox, expunged, store
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -23,6 +23,10 @@ ALTER TABLE pgbox.mailbox
   ADD CONSTRAINT mailbox_deleted_reason_check CHECK (deleted_reason IS NULL OR deleted_at IS NOT NULL);
 COMMENT ON COLUMN pgbox.mailbox.legal_hold IS 'True: no content of this mailbox is ever removed';
 COMMENT ON COLUMN pgbox.mailbox.deleted_reason IS 'What deleted it: service and client, or "SQL by" and role; NULL: it isn''t deleted, or was when nobody wrote that down';
+
+ALTER TABLE pgbox.expunged
+  ADD COLUMN revived_at timestamptz;
+COMMENT ON COLUMN pgbox.expunged.revived_at IS 'When it was brought back, as a message with a new UID; NULL: it wasn''t. message_undelete takes it once';
 
 -- a time so long ago that there is none would fail for whoever asks for it
 UPDATE pgbox.store SET retention = '1000 years' WHERE retention > '1000 years'::interval;

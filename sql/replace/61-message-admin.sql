@@ -266,6 +266,10 @@ BEGIN
   END IF;
   v_uids := pgbox.messages_add(p_mailbox, v_old.contents, v_old.nothing, v_old.nothing, false, v_old.guids, v_old.received,
                                v_old.flags, v_old.keywords);
+  UPDATE pgbox.expunged AS e
+     SET revived_at = clock_timestamp()
+    FROM unnest(v_old.mailboxes, v_old.uids) AS u (mailbox_id, uid)
+   WHERE e.mailbox_id = u.mailbox_id AND e.uid = u.uid;
   RETURN QUERY SELECT n.mailbox_id, n.uid, n.new_uid FROM unnest(v_old.mailboxes, v_old.uids, v_uids) AS n (mailbox_id, uid, new_uid);
 END
 $$;
@@ -295,11 +299,9 @@ COMMENT ON COLUMN pgbox.revivable.keywords IS 'The keywords it had, numbers of m
 COMMENT ON COLUMN pgbox.revivable.gone_at IS 'When it was expunged, or the mailbox was deleted';
 COMMENT ON COLUMN pgbox.revivable.moved_to IS 'Mailbox that it was moved to, if it was moved';
 
--- Several tombstones of one GUID are copies of a message, or one message that was
--- undeleted and expunged again. So their lives are told as a queue: who is expunged
--- joins it, who comes after that is taken for the one who waits longest. Those left
--- at the end are missing, less those in the target, and a second call does nothing.
--- Of a step those go first that were expunged first, as the next one counts.
+-- A tombstone comes back once: the copy that it became has one of its own when it
+-- is expunged. Both mailboxes are locked, as by COPY in the order of their numbers,
+-- so that nobody else brings the same ones back meanwhile.
 CREATE OR REPLACE FUNCTION pgbox.message_undelete(
   p_account text, p_folder text, p_uids bigint[] DEFAULT NULL, p_since timestamptz DEFAULT '-infinity',
   p_into text DEFAULT NULL, p_limit integer DEFAULT 1000)
@@ -317,42 +319,15 @@ BEGIN
   IF p_since > clock_timestamp() THEN
     RAISE EXCEPTION '% is in the future: nothing was expunged since then', p_since USING ERRCODE = '22023';
   END IF;
-  PERFORM pgbox.mailbox_lock(v_to);
+  PERFORM pgbox.mailbox_lock(LEAST(v_from, v_to));
+  PERFORM pgbox.mailbox_lock(GREATEST(v_from, v_to));
   v_found := ARRAY(
-    WITH gone AS (
-      SELECT e.uid, e.guid, e.content_id, e.saved_at, e.expunged_at,
-             e.expunged_at >= p_since AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL)) AS wanted
-        FROM pgbox.expunged AS e
-       WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL),
-    here AS (
-      SELECT g.guid, g.mailbox_id, g.saved_at
-        FROM (SELECT DISTINCT o.guid, o.content_id FROM gone AS o WHERE o.wanted) AS w
-        JOIN pgbox.message AS g ON g.content_id = w.content_id AND g.guid = w.guid
-       WHERE g.mailbox_id IN (v_from, v_to)),
-    steps AS (
-      SELECT s.guid, s.step, sum(s.step) OVER (PARTITION BY s.guid ORDER BY s.at, s.step ROWS UNBOUNDED PRECEDING) AS reached
-        FROM (SELECT o.guid, o.expunged_at AS at, 1 AS step FROM gone AS o
-              UNION ALL
-              -- seconds are rounded up, so that it may seem to come after it went
-              SELECT o.guid, LEAST(o.saved_at, o.expunged_at), -1 FROM gone AS o
-              UNION ALL
-              SELECT h.guid, h.saved_at, -1 FROM here AS h WHERE h.mailbox_id = v_from) AS s),
-    missing AS (
-      SELECT s.guid,
-             sum(s.step) - LEAST(0, min(s.reached))
-             - (SELECT count(*) FROM here AS h WHERE h.guid = s.guid AND h.mailbox_id <> v_from) AS copies
-        FROM steps AS s
-       GROUP BY s.guid)
-    SELECT l.uid
-      FROM (SELECT r.uid
-              FROM (SELECT o.uid, o.guid, o.expunged_at, row_number() OVER (PARTITION BY o.guid ORDER BY o.expunged_at DESC, o.uid DESC) AS number
-                      FROM gone AS o
-                     WHERE o.wanted) AS r
-              JOIN missing AS m ON m.guid = r.guid
-             WHERE r.number <= m.copies
-             ORDER BY r.expunged_at, r.uid
-             LIMIT p_limit) AS l
-     ORDER BY l.uid);
+    SELECT e.uid
+      FROM pgbox.expunged AS e
+     WHERE e.mailbox_id = v_from AND e.content_id IS NOT NULL AND e.revived_at IS NULL AND e.expunged_at >= p_since
+       AND (e.uid = ANY (p_uids) OR (p_uids IS NULL AND e.moved_to IS NULL))
+     ORDER BY e.uid
+     LIMIT p_limit);
   RETURN QUERY
   SELECT r.uid, r.new_uid
     FROM pgbox.messages_revive(v_to, array_fill(v_from, ARRAY[cardinality(v_found)]), v_found) AS r;
@@ -364,7 +339,7 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_undelete(text, text, bigint[], timestamptz, text, integer) IS 'Bring expunged messages back into their mailbox or p_into: those with these UIDs, or all expunged since a time that weren''t moved elsewhere; at most p_limit, call again until there is no row. Returns old and new UIDs';
+COMMENT ON FUNCTION pgbox.message_undelete(text, text, bigint[], timestamptz, text, integer) IS 'Bring expunged messages back into their mailbox or p_into: those with these UIDs, or all expunged since a time that weren''t moved elsewhere, each of them once; at most p_limit, call again until there is no row. Returns old and new UIDs';
 
 -- What can't be asked for is an error, and not an answer without rows: who
 -- restores mail is in a hurry.

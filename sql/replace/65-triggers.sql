@@ -216,7 +216,7 @@ CREATE OR REPLACE TRIGGER expunged_refuse_update
   WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
   EXECUTE FUNCTION pgbox.rule_refuse(
     'what a tombstone stands for is not to be changed by hand',
-    'expunged_at, reason and moved_to may be changed.');
+    'expunged_at, reason, moved_to and revived_at may be changed.');
 COMMENT ON TRIGGER expunged_refuse_update ON pgbox.expunged IS 'Not to be done by hand';
 
 CREATE OR REPLACE TRIGGER expunged_refuse_insert

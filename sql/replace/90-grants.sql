@@ -92,7 +92,7 @@ GRANT INSERT (mailbox_id, content_id, guid, received_at, saved_at, pop3_uidl, po
 GRANT UPDATE (name, special_use, deleted_at, deleted_reason), DELETE ON pgbox.mailbox TO pgbox_admin;
 GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
 GRANT UPDATE (job_retention) ON pgbox.store TO pgbox_admin;
-GRANT UPDATE (expunged_at, reason) ON pgbox.expunged TO pgbox_admin;
+GRANT UPDATE (expunged_at, reason, revived_at) ON pgbox.expunged TO pgbox_admin;
 GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;
 GRANT SELECT (username) ON pgbox.dovecot_passdb TO pgbox_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pgbox.policy TO pgbox_admin;

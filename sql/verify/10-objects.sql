@@ -79,7 +79,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                || CASE WHEN (c.relname, t.attname) IN (('account', 'enabled'), ('account', 'password_hash'),
                                                        ('message_state', 'flags'), ('message_state', 'keywords'),
                                                        ('mailbox', 'name'), ('mailbox', 'special_use'), ('mailbox', 'deleted_at'), ('mailbox', 'deleted_reason'),
-                                                       ('expunged', 'expunged_at'), ('expunged', 'reason'), ('store', 'retention'),
+                                                       ('expunged', 'expunged_at'), ('expunged', 'reason'), ('expunged', 'revived_at'), ('store', 'retention'),
                                                        ('store', 'job_retention'))
                        THEN ARRAY['pgbox_admin UPDATE']
                        WHEN c.relname = 'message' AND t.attname <> 'uid' THEN ARRAY['pgbox_admin INSERT'] ELSE '{}' END

@@ -136,7 +136,7 @@ static void undelete_tell_missing(struct undelete_rows *rows)
 	uids = t_str_new(128);
 	imap_write_seq_range(uids, &rows->missing);
 	i_warning("pgbox undelete: %s: UID %s not brought back: never "
-		  "expunged, purged already, or the same message is there",
+		  "expunged, purged, or brought back already",
 		  rows->ctx->ctx.args[0], str_c(uids));
 	doveadm_mail_failed_error(&rows->ctx->ctx, MAIL_ERROR_NOTFOUND);
 }

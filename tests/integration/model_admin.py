@@ -322,23 +322,18 @@ class Transaction:
         graves = {uid: grave for uid, grave in source.graves.items() if grave.kept}
         if graves and self.rng.random() < 0.6:
             uids = self.rng.sample(sorted(graves), min(len(graves), 3))
-            graves = {uid: graves[uid] for uid in uids}
             which = array(uids)
         else:
-            graves = {uid: grave for uid, grave in graves.items() if not grave.moved}
+            uids = [uid for uid, grave in graves.items() if not grave.moved]
             which = "NULL"
-        # what is where it was, or where it shall be, isn't gone
-        there = {row.origin for box in (source, target) for row in box.rows.values()}
-        graves = {uid: grave for uid, grave in graves.items() if grave.row.origin not in there}
-        # of those with one GUID the last; which that is among those that went at
-        # once nobody can say
-        last = {}
-        for uid, grave in graves.items():
-            last.setdefault(grave.row.origin, []).append((grave.modseq, uid))
-        if any(len(found) > 1 and sorted(found)[-1][0] == sorted(found)[-2][0] for found in last.values()):
+        limit = self.rng.choice((2, 1000))
+        # each comes back once, whatever is there
+        uids = sorted(uid for uid in uids if not graves[uid].revived)[:limit]
+        if len(target.rows) + len(uids) > ROOM:
             return
-        uids = sorted(max(found)[1] for found in last.values())[:self.rng.choice((2, 1000))]
-        rows = [graves[uid].row for uid in uids]
-        new = target.append([Row(row.flags - {"\\Deleted"}, 0, row.date, row.origin) for row in rows])
+        new = target.append([Row(graves[uid].row.flags - {"\\Deleted"}, 0, graves[uid].row.date, graves[uid].row.origin)
+                             for uid in uids])
+        for uid in uids:
+            graves[uid].revived = True
         self.add("SELECT {tag}, u.uid, u.new_uid FROM pgbox.message_undelete(%s, %s, %s, p_into => %s, p_limit => %d) AS u"
-                 % (self.account, self.name_of(source), which, self.name_of(target), max(len(uids), 1)), zip(uids, new))
+                 % (self.account, self.name_of(source), which, self.name_of(target), limit), zip(uids, new))

@@ -32,6 +32,7 @@ class Grave:
         self.moved = moved
         # until a purge takes the content it can be brought back
         self.kept = True
+        self.revived = False
 
 
 class Box:

@@ -133,14 +133,17 @@ def test_undelete(store):
     eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
     eq((bits(store, inbox), store.keywords(inbox, 4)), ({4: SEEN, 5: SEEN, 6: SEEN}, ["Work"]))
     eq(store.admin.sql(guids), old)
-    # expunged again: one of each, not one of each tombstone, and none of those that are there
+    # expunged again: the tombstone of what came back, not the first one
     store.expunge(inbox, [4])
     eq(rows(store, "message_undelete('%s', 'INBOX', p_into => 'box', p_limit => 9)" % name), [["4", "1"]])
     store.expunge(inbox, [5])
-    eq(rows(store, "message_undelete('%s', 'INBOX', ARRAY[5])" % name), [["5", "7"]])
+    eq(rows(store, "message_undelete('%s', 'INBOX', '{2, 4, 5}')" % name), [["5", "7"]])
     # where to
     eq(store.admin.sql("SELECT target FROM pgbox.job WHERE what = 'message_undelete' AND target LIKE '%s%%' ORDER BY job_id DESC LIMIT 2"
                        % name), [[name + ": INBOX"], [name + ": INBOX to box"]])
+    # who wants it once more says so
+    store.admin.sql("UPDATE pgbox.expunged SET revived_at = NULL WHERE mailbox_id = %d AND uid = 2" % inbox)
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [["2", "8"]])
     refused("22023", store.admin.sql, "SELECT * FROM pgbox.message_undelete('%s', 'INBOX', p_since => now() + '1 hour'::interval)" % name)
 
 
@@ -164,12 +167,27 @@ def test_undelete_of_copies(store):
         eq(store.uids(inbox), [5, 6, 7, 8, 9])
         # two of them again: two, and not those before them
         store.expunge(inbox, [6, 7])
-        eq(sorted(uids_of(store, call.replace("p_limit => %d" % limit, "p_into => 'box', p_limit => 9"))), [6, 7])
+        eq(uids_of(store, call.replace("p_limit => %d" % limit, "p_into => 'box', p_limit => 9")), [6, 7])
         eq(len(store.uids(box)), 2)
         eq(rows(store, call.replace("p_limit", "p_into => 'box', p_limit")), [])
-        # all, as UIDs
+        # all, one by one
         store.expunge(inbox, store.uids(inbox))
-        eq(len(rows(store, "message_undelete('%s', 'INBOX', '{5,6,7,8,9}')" % name)), 5)
+        for uid in (9, 5, 8):
+            eq(uids_of(store, "message_undelete('%s', 'INBOX', '{%d}')" % (name, uid)), [uid])
+            eq(uids_of(store, "message_undelete('%s', 'INBOX', '{%d}')" % (name, uid)), [])
+
+
+@with_store
+def test_undelete_of_what_was_restored(store):
+    """A tombstone comes back once, by whichever function."""
+    name, _, inbox = store.account()
+    store.save(inbox)
+    store.save(inbox)
+    then = moment(store)
+    store.expunge(inbox, [1])
+    eq(rows(store, "restore_mailbox('%s', 'INBOX', %s)" % (name, then)), [["1", "f"]])
+    store.expunge(inbox, [2])
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [["2", "4"]])
 
 
 @with_store
