@@ -1,7 +1,10 @@
 -- The messages among uids, in order of UID, as far as their bytes stay
 -- within the limit (one at least). Header, start of the body, BODYSTRUCTURE and
 -- ENVELOPE only where asked for; header_size is -1 if the header isn't kept apart.
+-- With the mailbox's GUID: only if it is that one. So a replica that belongs to
+-- another store, by a mistake in a setting, shows nobody the mail of others.
 -- in: mailbox bigint, uids bigint[], want_header boolean, want_body boolean, want_structure boolean, want_envelope boolean, limit_bytes bigint
+-- in: mailbox_guid uuid
 -- out: uid bigint, guid uuid, received bigint, saved bigint, size bigint, virtual_size bigint, header_size bigint
 -- out: header bytea, digest bytea, body_size bigint, head bytea, bodystructure bytea
 -- out: content_id bigint, pop3_uidl text, pop3_order bigint, envelope bytea
@@ -27,6 +30,7 @@ SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size
           FROM pgbox.message AS g
           JOIN pgbox.content AS c ON c.content_id = g.content_id
           LEFT JOIN pgbox.body AS b ON b.body_id = c.body_id
-         WHERE g.mailbox_id = $1 AND g.uid = ANY ($2)) AS f
+         WHERE g.mailbox_id = $1 AND g.uid = ANY ($2)
+           AND ($8 IS NULL OR EXISTS (SELECT 1 FROM pgbox.mailbox AS m WHERE m.mailbox_id = $1 AND m.guid = $8))) AS f
  WHERE COALESCE(f.bytes_before, 0) <= $7
  ORDER BY f.uid

@@ -32,6 +32,8 @@ struct body_istream {
 	struct istream_private istream;
 
 	struct pgbox_conn *conn;
+	/* NULL, or asked first, until it lacks a chunk */
+	struct pgbox_conn *replica;
 	/* NULL, or where the class of a read error goes */
 	struct pgbox_error *error;
 
@@ -70,6 +72,8 @@ static void body_stream_destroy(struct iostream_private *stream)
 
 	buffer_free(&bstream->start);
 	buffer_free(&bstream->batch);
+	if (bstream->replica != NULL)
+		pgbox_conn_unref(&bstream->replica);
 	pgbox_conn_unref(&bstream->conn);
 	if (bstream->cache != NULL)
 		pgbox_content_cache_unref(&bstream->cache);
@@ -87,6 +91,26 @@ static int body_stream_fail(struct body_istream *bstream,
 	return -1;
 }
 
+/* Ask the replica for chunks. Returns TRUE if all are there. */
+static bool body_stream_ask_replica(struct body_istream *bstream,
+				    unsigned int first, unsigned int last)
+{
+	struct pgbox_error error;
+	int ret;
+
+	if (bstream->replica == NULL)
+		return FALSE;
+	ret = pgbox_body_chunks(bstream->replica, bstream->digest, first, last,
+				bstream->batch, &error);
+	if (ret > 0)
+		return TRUE;
+	if (ret < 0)
+		pgbox_conn_leave_out(bstream->replica, &error);
+	pgbox_conn_unref(&bstream->replica);
+	buffer_set_used_size(bstream->batch, 0);
+	return FALSE;
+}
+
 /* Ask for chunks. Returns 1 if all are there, 0 if some are missing, -1 on
    error. */
 static int body_stream_ask(struct body_istream *bstream, unsigned int first,
@@ -94,6 +118,8 @@ static int body_stream_ask(struct body_istream *bstream, unsigned int first,
 {
 	int ret;
 
+	if (body_stream_ask_replica(bstream, first, last))
+		return 1;
 	ret = pgbox_body_chunks(bstream->conn, bstream->digest, first, last,
 				bstream->batch, error_r);
 	if (ret >= 0 || (error_r->kind != PGBOX_ERROR_LOST &&
@@ -316,6 +342,10 @@ pgbox_body_stream_create(struct pgbox_conn *conn,
 
 	bstream->conn = conn;
 	pgbox_conn_ref(conn);
+	if (stored->replica != NULL) {
+		bstream->replica = stored->replica;
+		pgbox_conn_ref(bstream->replica);
+	}
 	bstream->error = error;
 	bstream->header_size = stored->header_size;
 	bstream->body_size = stored->body_size;

@@ -201,6 +201,7 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 }
 
 int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
+			const uint8_t *mailbox_guid,
 			const ARRAY_TYPE(seq_range) *uids,
 			enum pgbox_fetch_what what, uint64_t limit_bytes,
 			pgbox_fetched_callback_t *callback, void *context,
@@ -223,6 +224,10 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
 		pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
 		pgbox_db_params_uint64(params, limit_bytes);
+		if (mailbox_guid == NULL)
+			pgbox_params_null(params);
+		else
+			pgbox_params_uuid(params, mailbox_guid);
 		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
 				  PGBOX_EXEC_REPEATABLE, &result, error_r);
 	} T_END;

@@ -97,11 +97,13 @@ typedef void pgbox_fetched_callback_t(const struct pgbox_fetched *row,
 				      void *context);
 
 /* Read what is asked for of the given messages, in order of UID, and call the
-   callback for each. Messages that are gone are left out. When the bytes
+   callback for each. With mailbox_guid (may be NULL) there are none if the mailbox
+   has another one. Messages that are gone are left out. When the bytes
    exceed limit_bytes the rest is left out too (one message at least comes):
    *last_uid_r is the last UID that came, 0 if none. One round trip. The
    callback must not use the connection. */
 int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
+			const uint8_t *mailbox_guid,
 			const ARRAY_TYPE(seq_range) *uids,
 			enum pgbox_fetch_what what, uint64_t limit_bytes,
 			pgbox_fetched_callback_t *callback, void *context,
@@ -117,6 +119,8 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 
 /* A stored message, to be read. */
 struct pgbox_stored {
+	/* asked first for chunks; NULL: there is none */
+	struct pgbox_conn *replica;
 	const unsigned char *header;
 	size_t header_size;
 	/* the body's first bytes, min(body_size, PGBOX_CHUNK_SIZE) */
@@ -134,7 +138,7 @@ struct pgbox_stored {
 /* Create a stream over a stored message: header, then head, then the chunks,
    which are read from the cache or the connection as they are needed, several
    at a time. Seekable; memory is bounded whatever the message's size. header and
-   head are copied. The stream holds a reference to conn and to the cache. A read
+   head are copied. The stream holds references to conn, replica and the cache. A read
    error is EIO with the error in the stream's error string; *error (may be NULL,
    must outlive the stream) gets its class. */
 struct istream *

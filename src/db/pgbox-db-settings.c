@@ -8,6 +8,7 @@
 #define PGBOX_DEFAULT_CONNECT_TIMEOUT_MSECS (5 * 1000)
 #define PGBOX_DEFAULT_QUERY_TIMEOUT_MSECS (30 * 1000)
 #define PGBOX_DEFAULT_IDLE_TIMEOUT_MSECS (5 * 1000)
+#define PGBOX_DEFAULT_REPLICA_TIMEOUT_MSECS 1000
 
 int pgbox_setting_get_msecs(pgbox_setting_get_t *get, void *context,
 			    const char *name, unsigned int default_msecs,
@@ -67,4 +68,27 @@ int pgbox_db_settings_get(pgbox_setting_get_t *get, void *context,
 		return -1;
 	pgbox_schema_set_check(set_r);
 	return 0;
+}
+
+int pgbox_db_settings_get_replica(pgbox_setting_get_t *get, void *context,
+				  struct pgbox_conn_settings *set_r,
+				  const char **error_r)
+{
+	const char *conninfo = get("pgbox_replica_db", context);
+	unsigned int msecs;
+
+	if (conninfo == NULL || *conninfo == '\0') {
+		i_zero(set_r);
+		return 0;
+	}
+	if (pgbox_db_settings_get(get, context, set_r, error_r) < 0 ||
+	    pgbox_setting_get_msecs(get, context, "pgbox_replica_timeout",
+				    PGBOX_DEFAULT_REPLICA_TIMEOUT_MSECS,
+				    &msecs, error_r) < 0)
+		return -1;
+	set_r->conninfo = conninfo;
+	/* while a replica is waited for the primary could have answered */
+	set_r->connect_timeout_msecs = set_r->query_timeout_msecs = msecs;
+	set_r->spare = TRUE;
+	return 1;
 }

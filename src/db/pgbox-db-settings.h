@@ -20,4 +20,11 @@ int pgbox_db_settings_get(pgbox_setting_get_t *get, void *context,
 			  struct pgbox_conn_settings *set_r,
 			  const char **error_r);
 
+/* Read pgbox_replica_db, from which what doesn't change is read, and its
+   pgbox_replica_timeout; all else is as for pgbox_db. Returns 1, 0 if there is no
+   replica, or -1 and what is wrong. */
+int pgbox_db_settings_get_replica(pgbox_setting_get_t *get, void *context,
+				  struct pgbox_conn_settings *set_r,
+				  const char **error_r);
+
 #endif

@@ -103,7 +103,8 @@ static void conn_set_event(struct pgbox_conn *conn, struct event *parent)
 	event_unref(&conn->event);
 	conn->event = event_create(parent);
 	event_add_category(conn->event, &pgbox_event_category_sql);
-	event_set_append_log_prefix(conn->event, "pgbox: ");
+	event_set_append_log_prefix(conn->event, conn->set.spare ?
+				    "pgbox: replica: " : "pgbox: ");
 }
 
 static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
@@ -114,6 +115,7 @@ static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
 		set1->query_timeout_msecs == set2->query_timeout_msecs &&
 		set1->idle_timeout_msecs == set2->idle_timeout_msecs &&
 		set1->prepare == set2->prepare &&
+		set1->spare == set2->spare &&
 		set1->check == set2->check &&
 		set1->check_stmt == set2->check_stmt;
 }
@@ -200,20 +202,31 @@ static void conn_notice(void *context, const PGresult *res)
 		primary != NULL ? primary : PQresultErrorMessage(res));
 }
 
+static void conn_outage_tell(struct pgbox_conn *conn,
+			     const struct pgbox_error *error)
+{
+	const char *hint = pgbox_error_hint(error->kind);
+	const char *text;
+
+	if (conn->set.spare) {
+		e_warning(conn->event, "left out for %u s, the primary does "
+			  "its work: %s", PGBOX_CONN_SPARE_RETRY_SECS,
+			  error->text);
+		return;
+	}
+	text = error->kind == PGBOX_ERROR_UNREACHABLE ?
+		"PostgreSQL is unreachable" : "the database can't be used";
+	e_error(conn->event, "%s: %s%s%s", text, error->text,
+		*hint == '\0' ? "" : "; ", hint);
+}
+
 void pgbox_conn_outage_begin(struct pgbox_conn *conn,
 			     struct pgbox_error *error)
 {
-	const char *hint = pgbox_error_hint(error->kind);
-
 	if (conn->outage.kind == PGBOX_ERROR_NONE)
 		conn->outage_start = pgbox_link_now();
-	if (conn->outage.kind != error->kind) {
-		e_error(conn->event, "%s: %s%s%s",
-			error->kind == PGBOX_ERROR_UNREACHABLE ?
-			"PostgreSQL is unreachable" :
-			"the database can't be used", error->text,
-			*hint == '\0' ? "" : "; ", hint);
-	}
+	if (conn->outage.kind != error->kind)
+		conn_outage_tell(conn, error);
 	error->logged = TRUE;
 	conn->outage = *error;
 	conn->outage_last_attempt = pgbox_link_now();
@@ -231,12 +244,30 @@ void pgbox_conn_outage_end(struct pgbox_conn *conn)
 static bool conn_may_try(const struct pgbox_conn *conn,
 			 struct pgbox_error *error_r)
 {
+	const uint64_t interval = conn->set.spare ?
+		PGBOX_CONN_SPARE_RETRY_SECS * 1000000 :
+		CONN_RETRY_INTERVAL_USECS;
+
 	if (conn->outage.kind == PGBOX_ERROR_NONE ||
-	    pgbox_link_now() - conn->outage_last_attempt >=
-	    CONN_RETRY_INTERVAL_USECS)
+	    pgbox_link_now() - conn->outage_last_attempt >= interval)
 		return TRUE;
 	*error_r = conn->outage;
 	return FALSE;
+}
+
+void pgbox_conn_leave_out(struct pgbox_conn *conn,
+			  const struct pgbox_error *error)
+{
+	struct pgbox_error why = *error;
+
+	i_assert(conn->set.spare && conn->state != PGBOX_CONN_BUSY);
+
+	if (error->kind == PGBOX_ERROR_RACE)
+		return;
+	conn_close(conn, "left out");
+	/* an error that is the outage's own comes from conn_may_try() */
+	if (conn->outage.kind == PGBOX_ERROR_NONE)
+		pgbox_conn_outage_begin(conn, &why);
 }
 
 static int conn_connect(struct pgbox_conn *conn, struct pgbox_error *error_r)

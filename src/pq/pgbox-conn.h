@@ -31,7 +31,14 @@ struct pgbox_conn_settings {
 	   so costs no round trip. Its failure counts as an outage. */
 	bool check;
 	enum pgbox_stmt check_stmt;
+	/* Another server can answer in place of this one (a replica): a
+	   statement that fails or isn't answered in time is neither cancelled
+	   nor repeated, outages are warnings, and after one the server is left
+	   alone for PGBOX_CONN_SPARE_RETRY_SECS. */
+	bool spare;
 };
+
+#define PGBOX_CONN_SPARE_RETRY_SECS 10
 
 /* Get the process's connection for these settings, making the object (not
    the link) when there is none: several users, storages and namespaces of one
@@ -55,6 +62,13 @@ void pgbox_conn_release(struct pgbox_conn *conn);
 /* The same in a moment, if there is no request until then: the session may
    have something left to ask before it sits idle. */
 void pgbox_conn_release_soon(struct pgbox_conn *conn);
+
+/* A spare server has failed somebody who has got his answer elsewhere: requests
+   fail at once until it is tried again. Not after an error of kind RACE, which
+   is about one statement (a standby cancels those that keep it from going on).
+   There must be no request under way. */
+void pgbox_conn_leave_out(struct pgbox_conn *conn,
+			  const struct pgbox_error *error);
 
 /* Wait until the server can be reached again, at most for the connect timeout
    (once more after a single attempt that lasted as long). For work that can't

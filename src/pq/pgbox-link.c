@@ -82,8 +82,9 @@ void pgbox_link_set_dead(struct pgbox_conn *conn, const char *reason,
 }
 
 /* The server has been silent until the deadline. The first time it is asked
-   to stop, and gets a little more time to confirm that. Returns 0 with the
-   new deadline, or -1 when the link has to be given up. */
+   to stop, and gets a little more time to confirm that, unless somebody else can
+   be asked at once. Returns 0 with the new deadline, or -1 when the link has to
+   be given up. */
 static int link_overdue(struct pgbox_conn *conn, uint64_t *deadline,
 			struct pgbox_error *error_r)
 {
@@ -91,7 +92,7 @@ static int link_overdue(struct pgbox_conn *conn, uint64_t *deadline,
 
 	if (!request->cancelled) {
 		request->cancelled = TRUE;
-		if (pgbox_cancel_send(conn->pg)) {
+		if (!conn->set.spare && pgbox_cancel_send(conn->pg)) {
 			*deadline = pgbox_link_now() + LINK_CANCEL_GRACE_USECS;
 			return 0;
 		}

@@ -77,7 +77,8 @@ int pgbox_query(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 	i_zero(&attempts);
 	while (query_try(conn, stmt, params, flags, result_r,
 			 &overdue, error_r) < 0) {
-		if (overdue || !query_may_repeat(&attempts, error_r))
+		if (overdue || conn->set.spare ||
+		    !query_may_repeat(&attempts, error_r))
 			return -1;
 		e = event_create_passthrough(conn->event)->
 			set_name("pgbox_query_retried")->

@@ -5,12 +5,17 @@
    needed brings the others along in one statement. Searches announce no more
    than mail_prefetch_count mails at a time. When a transaction comes back for
    more, everything but bodies is read ahead, up to a thousand messages, and
-   waits in the mailbox. */
+   waits in the mailbox.
+
+   A replica is asked first, if there is one: what is read here never changes.
+   What it doesn't have yet the primary is asked for at once. That it still has
+   what was expunged meanwhile does no harm: whoever asks hasn't heard of it. */
 
 #include "lib.h"
 #include "array.h"
 #include "buffer.h"
 #include "guid.h"
+#include "ioloop.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
 #include "pgbox-storage-error.h"
@@ -25,6 +30,8 @@
 
 struct fetch_ctx {
 	struct pgbox_mailbox *mbox;
+	/* what mail must have in the end */
+	enum pgbox_fetch_what need;
 	enum pgbox_fetch_what what;
 	/* what is queued is fetched, too */
 	bool with_queue;
@@ -327,6 +334,51 @@ fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
 	}
 }
 
+static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	return what == 0 ? mail->have_row : (mail->have & what) == what;
+}
+
+/* What comes after last_uid was left out, for there were too many bytes, or the
+   server doesn't have it yet: it isn't known to be gone. */
+static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
+{
+	if (!ctx->read_ahead)
+		return;
+	ctx->mbox->ahead_last_uid =
+		I_MIN(ctx->mbox->ahead_last_uid,
+		      I_MAX(last_uid, ctx->mail->imail.mail.mail.uid));
+}
+
+/* Returns TRUE if the replica was asked and had the mail. */
+static bool fetch_from_replica(struct fetch_ctx *ctx,
+			       const ARRAY_TYPE(seq_range) *uids)
+{
+	struct pgbox_mailbox *mbox = ctx->mbox;
+	struct pgbox_conn *replica = mbox->storage->replica;
+	const uint32_t uid = ctx->mail->imail.mail.mail.uid;
+	struct pgbox_error error;
+	uint32_t last_uid;
+
+	if (replica == NULL ||
+	    (mbox->replica_lacks_time == ioloop_time &&
+	     uid >= mbox->replica_lacks_uid))
+		return FALSE;
+	if (pgbox_message_fetch(replica, mbox->mailbox_id, mbox->guid, uids,
+				ctx->what, PGBOX_FETCH_MAX_BYTES,
+				fetch_callback, ctx, &last_uid, &error) < 0)
+		pgbox_conn_leave_out(replica, &error);
+	if (fetch_is_done(ctx->mail, ctx->need)) {
+		fetch_end_ahead(ctx, last_uid);
+		return TRUE;
+	}
+	if (last_uid < uid) {
+		mbox->replica_lacks_time = ioloop_time;
+		mbox->replica_lacks_uid = uid;
+	}
+	return FALSE;
+}
+
 static int
 fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 {
@@ -334,18 +386,44 @@ fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 	uint32_t last_uid;
 
 	if (pgbox_message_fetch(ctx->mbox->storage->conn,
-				ctx->mbox->mailbox_id, uids, ctx->what,
+				ctx->mbox->mailbox_id, NULL, uids, ctx->what,
 				PGBOX_FETCH_MAX_BYTES, fetch_callback, ctx,
 				&last_uid, &error) < 0) {
 		pgbox_mailbox_set_error(&ctx->mbox->box, &error);
 		return -1;
 	}
+	fetch_end_ahead(ctx, last_uid);
 	return 0;
 }
 
-static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+static int fetch_alone(struct fetch_ctx *ctx)
 {
-	return what == 0 ? mail->have_row : (mail->have & what) == what;
+	ARRAY_TYPE(seq_range) uids;
+	int ret;
+
+	i_array_init(&uids, 1);
+	seq_range_array_add(&uids, ctx->mail->imail.mail.mail.uid);
+	ret = fetch_run(ctx, &uids);
+	array_free(&uids);
+	return ret;
+}
+
+/* Fetch the mail and what comes along with it. */
+static int fetch_together(struct fetch_ctx *ctx)
+{
+	ARRAY_TYPE(seq_range) uids;
+	int ret = 0;
+
+	i_array_init(&uids, 32);
+	fetch_get_uids(ctx, &uids);
+	if (!fetch_from_replica(ctx, &uids)) {
+		/* less those that did come */
+		array_clear(&uids);
+		fetch_get_uids(ctx, &uids);
+		ret = fetch_run(ctx, &uids);
+	}
+	array_free(&uids);
+	return ret;
 }
 
 bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what)
@@ -400,11 +478,11 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	struct mail *_mail = &mail->imail.mail.mail;
 	struct fetch_ctx ctx = {
 		.mbox = PGBOX_MAILBOX(_mail->box),
+		.need = what,
 		.what = what | mail->want,
 		.mail = mail,
 		.keep = pgbox_content_is_kept(mail),
 	};
-	ARRAY_TYPE(seq_range) uids;
 	int ret;
 
 	if (pgbox_fetch_have(mail, what))
@@ -415,17 +493,12 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	}
 	fetch_add_queue(&ctx);
 	ctx.read_ahead = fetch_want_ahead(mail, &ctx);
-	i_array_init(&uids, 32);
-	fetch_get_uids(&ctx, &uids);
-	ret = fetch_run(&ctx, &uids);
+	ret = fetch_together(&ctx);
 	if (ret == 0 && !fetch_is_done(mail, what) && ctx.what != 0) {
 		/* the bytes of others came first: this one alone */
 		ctx.read_ahead = FALSE;
-		array_clear(&uids);
-		seq_range_array_add(&uids, _mail->uid);
-		ret = fetch_run(&ctx, &uids);
+		ret = fetch_alone(&ctx);
 	}
-	array_free(&uids);
 	if (ret == 0 && !fetch_is_done(mail, what)) {
 		/* whoever syncs now has to hear of it, in this turn, too */
 		pgbox_sync_set_outdated(ctx.mbox);

@@ -25,6 +25,7 @@ mail_open_stored(struct pgbox_mail *mail, struct pgbox_storage *storage)
 {
 	const struct pgbox_content_info *info = &mail->row.content;
 	struct pgbox_stored stored = {
+		.replica = storage->replica,
 		.header = mail->header->data,
 		.header_size = mail->header->used,
 		.head = mail->head->data,

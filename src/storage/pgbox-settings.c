@@ -21,6 +21,20 @@ pgbox_user_get_conn(struct mail_user *user, const char **error_r)
 	return pgbox_conn_get(&set, user->event);
 }
 
+int pgbox_user_get_replica(struct mail_user *user, struct pgbox_conn **conn_r,
+			   const char **error_r)
+{
+	struct pgbox_conn_settings set;
+	int ret;
+
+	*conn_r = NULL;
+	ret = pgbox_db_settings_get_replica(user_setting_get, user, &set,
+					    error_r);
+	if (ret > 0)
+		*conn_r = pgbox_conn_get(&set, user->event);
+	return ret;
+}
+
 const char *
 pgbox_namespace_get_account(struct mail_namespace *ns, const char **error_r)
 {

@@ -15,6 +15,11 @@ struct pgbox_conn;
 struct pgbox_conn *
 pgbox_user_get_conn(struct mail_user *user, const char **error_r);
 
+/* The connection to this user's replica. Returns 1, 0 if none is set, -1 if its
+   settings are wrong (*error_r tells how). */
+int pgbox_user_get_replica(struct mail_user *user, struct pgbox_conn **conn_r,
+			   const char **error_r);
+
 /* Name of the account that owns a namespace's mailboxes: its owner's username,
    or for a public namespace the setting pgbox_public_account. NULL if there is
    none (*error_r tells why). */

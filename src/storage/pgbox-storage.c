@@ -68,7 +68,9 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	/* No connection is made here: a database that is down must not keep
 	   anybody from logging in. */
 	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
-	if (storage->conn == NULL)
+	if (storage->conn == NULL ||
+	    pgbox_user_get_replica(_storage->user, &storage->replica,
+				   error_r) < 0)
 		return -1;
 	storage->content_cache = pgbox_content_get_cache(_storage->user);
 	storage_set_prefetch(_storage);
@@ -86,6 +88,8 @@ static void pgbox_storage_destroy(struct mail_storage *_storage)
 	index_storage_destroy(_storage);
 	if (storage->content_cache != NULL)
 		pgbox_content_cache_unref(&storage->content_cache);
+	if (storage->replica != NULL)
+		pgbox_conn_unref(&storage->replica);
 	if (storage->conn != NULL)
 		pgbox_conn_unref(&storage->conn);
 }

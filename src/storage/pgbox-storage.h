@@ -22,6 +22,8 @@ struct pgbox_storage {
 	struct mail_storage storage;
 	/* shared by the whole process; NULL until create() succeeded */
 	struct pgbox_conn *conn;
+	/* read first for what doesn't change; NULL: there is none */
+	struct pgbox_conn *replica;
 	/* bytes of messages on this node; NULL: none are kept */
 	struct pgbox_content_cache *content_cache;
 	/* see pgbox-thread.c; NULL until a mailbox is opened */
@@ -82,6 +84,11 @@ struct pgbox_mailbox {
 	/* keyword number of the database -> keyword index of the local index,
 	   UINT_MAX for gaps; [0] is never used */
 	ARRAY(unsigned int) keyword_map;
+
+	/* In that second the replica didn't have this UID yet, nor what came
+	   after it: UIDs become visible in their order. */
+	time_t replica_lacks_time;
+	uint32_t replica_lacks_uid;
 
 	/* see pgbox-fetch.c */
 	ARRAY(struct pgbox_mail *) fetch_queue;

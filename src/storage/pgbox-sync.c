@@ -23,9 +23,22 @@
    session: each that is gone takes 20 bytes of the log. */
 #define PGBOX_SYNC_MAX_NEW_UIDS 10000
 
+/* From how many changes on a replica is asked for them: of fewer the primary is
+   rid sooner than we are of a replica that doesn't have them yet. */
+#define PGBOX_SYNC_REPLICA_MIN_CHANGES 64
+
 /*
  * Pulls
  */
+
+/* The messages aren't those of the index any more. */
+static bool
+sync_is_other_mailbox(struct pgbox_mailbox *mbox,
+		      const struct pgbox_pull_counters *counters)
+{
+	return counters->epoch != mbox->epoch ||
+		counters->uidvalidity != mbox->uidvalidity;
+}
 
 /* Ask for what changed after since. Returns 1, or -1 with the mailbox's error
    set, for a mailbox that is gone too. */
@@ -49,14 +62,6 @@ sync_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	return ret;
 }
 
-/* The messages aren't those of the index any more. */
-static bool
-sync_is_other_mailbox(struct pgbox_mailbox *mbox,
-		      const struct pgbox_pull_counters *counters)
-{
-	return counters->epoch != mbox->epoch ||
-		counters->uidvalidity != mbox->uidvalidity;
-}
 
 static bool
 sync_is_rebuild_needed(struct pgbox_mailbox *mbox, uint64_t since,
@@ -72,6 +77,52 @@ static bool sync_is_pruned(uint64_t since,
 			   const struct pgbox_pull_counters *counters)
 {
 	return since < counters->pruned_modseq;
+}
+
+/* Is the pull one that a replica may answer? open_modseq is what the primary said
+   in this opening of the mailbox, 0 if that was used up. */
+static bool
+sync_want_replica(struct pgbox_mailbox *mbox, uint64_t since,
+		  uint64_t open_modseq)
+{
+	return mbox->storage->replica != NULL && open_modseq > since &&
+		open_modseq - since >=
+		PGBOX_SYNC_REPLICA_MIN_CHANGES * PGBOX_MODSEQ_STEP;
+}
+
+/* The same as sync_pull_begin(), by a replica that isn't behind what the primary
+   has said, nor of another past. Returns 1, or 0 if it can't answer. */
+static int
+sync_pull_begin_replica(struct pgbox_mailbox *mbox, uint64_t since,
+			uint64_t open_modseq, struct pgbox_pull **pull_r,
+			struct pgbox_pull_counters *counters_r)
+{
+	struct pgbox_error error;
+	int ret;
+
+	ret = pgbox_pull_begin(mbox->storage->replica, mbox->mailbox_id, since,
+			       pgbox_keyword_last(mbox), pull_r, counters_r,
+			       &error);
+	if (ret < 0)
+		pgbox_conn_leave_out(mbox->storage->replica, &error);
+	if (ret <= 0)
+		return 0;
+	if (counters_r->highest_modseq < open_modseq ||
+	    sync_is_other_mailbox(mbox, counters_r)) {
+		pgbox_pull_end(pull_r);
+		return 0;
+	}
+	return 1;
+}
+
+/* What a replica has begun to tell couldn't be applied: most probably it died.
+   The mailbox's error is forgotten as soon as the primary has told it. */
+static void sync_replica_failed(struct pgbox_mailbox *mbox)
+{
+	struct pgbox_error error;
+
+	pgbox_error_set(&error, PGBOX_ERROR_LOST, "a pull from it failed");
+	pgbox_conn_leave_out(mbox->storage->replica, &error);
 }
 
 /* A session is using the index, so it can't be rebuilt under it. */
@@ -154,13 +205,58 @@ int pgbox_sync_pull_locked(struct pgbox_index_lock *lock,
 				PGBOX_APPLY_CHANGES) < 0 ? -1 : 1;
 }
 
+/* Apply what a pull brings, and end it. Returns as sync_try(). */
+static int sync_apply(struct pgbox_mailbox *mbox, uint64_t since,
+		      struct pgbox_pull **pull,
+		      const struct pgbox_pull_counters *counters)
+{
+	struct pgbox_index_lock lock;
+	int ret = 0;
+
+	/* The rows wait in the socket while we wait for the lock: the
+	   statement holds a snapshot, but no row locks. */
+	if (pgbox_index_lock(mbox, &lock) < 0) {
+		pgbox_pull_end(pull);
+		return -1;
+	}
+	if (lock.hdr.last_synced != since)
+		pgbox_pull_end(pull);
+	else {
+		ret = pgbox_pull_apply(&lock, pull, counters,
+				       &pgbox_pull_unbounded,
+				       PGBOX_APPLY_CHANGES) < 0 ? -1 : 1;
+	}
+	if (pgbox_index_unlock(&lock, ret > 0) < 0)
+		ret = -1;
+	return ret;
+}
+
+/* Returns 1 when done, 0 if the replica has nothing to say, or failed */
+static int sync_try_replica(struct pgbox_mailbox *mbox, uint64_t since,
+			    uint64_t open_modseq)
+{
+	struct pgbox_pull_counters counters;
+	struct pgbox_pull *pull;
+	int ret;
+
+	if (sync_pull_begin_replica(mbox, since, open_modseq, &pull,
+				    &counters) == 0)
+		return 0;
+	if (sync_is_pruned(since, &counters)) {
+		pgbox_pull_end(&pull);
+		return 0;
+	}
+	ret = sync_apply(mbox, since, &pull, &counters);
+	if (ret < 0)
+		sync_replica_failed(mbox);
+	return ret > 0 ? 1 : 0;
+}
+
 /* Returns 1 when done, 0 if another process was quicker, -1 on error */
 static int sync_try(struct pgbox_mailbox *mbox, uint64_t since)
 {
 	struct pgbox_pull_counters counters;
-	struct pgbox_index_lock lock;
 	struct pgbox_pull *pull;
-	int ret;
 
 	if (sync_pull_begin(mbox, since, &pull, &counters) < 0)
 		return -1;
@@ -177,24 +273,7 @@ static int sync_try(struct pgbox_mailbox *mbox, uint64_t since)
 		pgbox_pull_end(&pull);
 		return 1;
 	}
-	/* The rows wait in the socket while we wait for the lock: the
-	   statement holds a snapshot, but no row locks. */
-	if (pgbox_index_lock(mbox, &lock) < 0) {
-		pgbox_pull_end(&pull);
-		return -1;
-	}
-	if (lock.hdr.last_synced != since) {
-		pgbox_pull_end(&pull);
-		ret = 0;
-	} else {
-		ret = pgbox_pull_apply(&lock, &pull, &counters,
-				 &pgbox_pull_unbounded,
-				       PGBOX_APPLY_CHANGES) < 0 ?
-			-1 : 1;
-	}
-	if (pgbox_index_unlock(&lock, ret > 0) < 0)
-		ret = -1;
-	return ret;
+	return sync_apply(mbox, since, &pull, &counters);
 }
 
 void pgbox_sync_set_current(struct pgbox_mailbox *mbox)
@@ -258,7 +337,12 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 		    pgbox_notify_watch_is_current(mbox->watch,
 						  hdr.last_synced))
 			return 0;
-		ret = sync_try(mbox, hdr.last_synced);
+		if (tries == 0 && sync_want_replica(mbox, hdr.last_synced,
+						    open_modseq))
+			ret = sync_try_replica(mbox, hdr.last_synced,
+					       open_modseq);
+		else
+			ret = sync_try(mbox, hdr.last_synced);
 	}
 	if (ret < 0)
 		return -1;
@@ -290,11 +374,35 @@ void pgbox_sync_force_rebuild(struct pgbox_mailbox *mbox)
 	mail_index_view_close(&view);
 }
 
+static int sync_rebuild_locked(struct pgbox_index_lock *lock)
+{
+	struct pgbox_mailbox *mbox = lock->mbox;
+	struct pgbox_pull_counters counters;
+	struct pgbox_pull *pull;
+
+	array_clear(&mbox->keyword_map);
+	if (sync_want_replica(mbox, 0, mbox->open_modseq) &&
+	    sync_pull_begin_replica(mbox, 0, mbox->open_modseq, &pull,
+				    &counters) > 0) {
+		if (pgbox_pull_apply(lock, &pull, &counters,
+				     &pgbox_pull_unbounded,
+				     PGBOX_APPLY_RESET) == 0)
+			return 0;
+		sync_replica_failed(mbox);
+		array_clear(&mbox->keyword_map);
+	}
+	if (sync_pull_begin(mbox, 0, &pull, &counters) < 0)
+		return -1;
+	/* what is newer than the row that open() saw */
+	mbox->epoch = counters.epoch;
+	mbox->uidvalidity = counters.uidvalidity;
+	return pgbox_pull_apply(lock, &pull, &counters, &pgbox_pull_unbounded,
+				PGBOX_APPLY_RESET);
+}
+
 static int sync_rebuild(struct pgbox_mailbox *mbox)
 {
-	struct pgbox_pull_counters counters;
 	struct pgbox_index_lock lock;
-	struct pgbox_pull *pull;
 	int ret;
 
 	if (pgbox_index_lock(mbox, &lock) < 0)
@@ -303,16 +411,7 @@ static int sync_rebuild(struct pgbox_mailbox *mbox)
 		/* another process did it meanwhile */
 		return pgbox_index_unlock(&lock, TRUE);
 	}
-	array_clear(&mbox->keyword_map);
-	ret = sync_pull_begin(mbox, 0, &pull, &counters);
-	if (ret > 0) {
-		/* what is newer than the row that open() saw */
-		mbox->epoch = counters.epoch;
-		mbox->uidvalidity = counters.uidvalidity;
-		ret = pgbox_pull_apply(&lock, &pull, &counters,
-				 &pgbox_pull_unbounded,
-				       PGBOX_APPLY_RESET);
-	}
+	ret = sync_rebuild_locked(&lock);
 	/* After a reset the index is read anew, not synced. */
 	(void)pgbox_index_unlock(&lock, FALSE);
 	return ret;

@@ -30,6 +30,12 @@ static bool conn_broken;
 static bool conn_heals;
 static int conn_refcount;
 
+/* a replica that is asked first */
+static bool replica_used, replica_broken, replica_left_out;
+/* 0, or from this chunk on it has none */
+static unsigned int replica_missing_chunk, replica_calls;
+#define REPLICA ((struct pgbox_conn *)POINTER_CAST(2))
+
 /* a cache in memory */
 static bool cache_used, cache_keep;
 static buffer_t *cached[BODY_SIZE_MAX / PGBOX_CHUNK_SIZE];
@@ -53,15 +59,46 @@ bool pgbox_conn_await(struct pgbox_conn *conn ATTR_UNUSED)
 	return conn_heals;
 }
 
-int pgbox_body_chunks(struct pgbox_conn *conn ATTR_UNUSED,
+void pgbox_conn_leave_out(struct pgbox_conn *conn,
+			  const struct pgbox_error *error)
+{
+	test_assert(conn == REPLICA && error->kind == PGBOX_ERROR_LOST);
+	replica_left_out = TRUE;
+}
+
+static int replica_body_chunks(unsigned int first, unsigned int last,
+			       buffer_t *buf, struct pgbox_error *error_r)
+{
+	unsigned int i;
+	size_t offset;
+
+	replica_calls++;
+	for (i = first; i <= last; i++) {
+		if (replica_missing_chunk != 0 && i >= replica_missing_chunk)
+			return 0;
+		offset = (size_t)i * PGBOX_CHUNK_SIZE;
+		buffer_append(buf, message + header_size + offset,
+			      I_MIN(PGBOX_CHUNK_SIZE, body_size - offset));
+	}
+	if (replica_broken) {
+		pgbox_error_set(error_r, PGBOX_ERROR_LOST, "no replica");
+		return -1;
+	}
+	return 1;
+}
+
+int pgbox_body_chunks(struct pgbox_conn *conn,
 		      const unsigned char digest[PGBOX_DIGEST_SIZE],
 		      unsigned int first, unsigned int last, buffer_t *buf,
 		      struct pgbox_error *error_r)
 {
-	struct chunk_call *call = array_append_space(&calls);
+	struct chunk_call *call;
 	unsigned int i;
 	size_t offset, size;
 
+	if (conn == REPLICA)
+		return replica_body_chunks(first, last, buf, error_r);
+	call = array_append_space(&calls);
 	call->first = first;
 	call->last = last;
 	test_assert(memcmp(digest, body_digest, sizeof(body_digest)) == 0);
@@ -124,6 +161,7 @@ stream_create(const unsigned char *head, size_t head_size,
 	      struct pgbox_error *error)
 {
 	struct pgbox_stored stored = {
+		.replica = replica_used ? REPLICA : NULL,
 		.header = message,
 		.header_size = header_size,
 		.head = head,
@@ -504,6 +542,40 @@ static void test_cached(void)
 	test_end();
 }
 
+static void test_replica(void)
+{
+	struct istream *input;
+
+	test_begin("body stream: chunks of a replica");
+	replica_used = TRUE;
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	test_assert(array_count(&calls) == 0 && replica_calls == 3);
+	i_stream_unref(&input);
+
+	/* what it lacks comes from the primary, and then all the rest */
+	replica_missing_chunk = 7;
+	replica_calls = 0;
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	test_assert(array_count(&calls) == 2 && replica_calls == 2);
+	test_assert(!replica_left_out);
+	i_stream_unref(&input);
+
+	/* it dies after it has sent something */
+	replica_missing_chunk = 0;
+	replica_broken = TRUE;
+	replica_calls = 0;
+	input = stream_open(100, BODY_SIZE_MAX, NULL);
+	stream_check_rest(input);
+	test_assert(array_count(&calls) == 3 && replica_calls == 1);
+	test_assert(replica_left_out);
+	i_stream_unref(&input);
+	replica_used = FALSE;
+	test_assert(conn_refcount == 0);
+	test_end();
+}
+
 int main(void)
 {
 	static void (*const test_functions[])(void) = {
@@ -514,6 +586,7 @@ int main(void)
 		test_shared,
 		test_errors,
 		test_cached,
+		test_replica,
 		NULL
 	};
 	unsigned int i;

@@ -84,7 +84,7 @@ void fetch(uint32_t first, uint32_t last, enum pgbox_fetch_what what,
 	uint32_t last_uid;
 
 	i_zero(fetched_r);
-	test_assert(ok(pgbox_message_fetch(conn, box_id, uid_range(first, last),
+	test_assert(ok(pgbox_message_fetch(conn, box_id, NULL, uid_range(first, last),
 					   what, UINT64_MAX, fetched_row,
 					   fetched_r, &last_uid, &error)) == 0);
 	if (fetched_r->count > 0 &&
@@ -353,17 +353,17 @@ void test_fetch_limit(void)
 
 	test_begin("db: fetch with a limit");
 	i_zero(&fetched);
-	test_assert(ok(pgbox_message_fetch(conn, box_id, uid_range(1, 13),
+	test_assert(ok(pgbox_message_fetch(conn, box_id, NULL, uid_range(1, 13),
 					   PGBOX_FETCH_BODY, 0, fetched_row,
 					   &fetched, &last_uid, &error)) == 0);
 	test_assert(fetched.count == 1 && last_uid == 1);
 	i_zero(&fetched);
-	test_assert(ok(pgbox_message_fetch(conn, box_id, uid_range(1, 13),
+	test_assert(ok(pgbox_message_fetch(conn, box_id, NULL, uid_range(1, 13),
 					   PGBOX_FETCH_BODY, 1000, fetched_row,
 					   &fetched, &last_uid, &error)) == 0);
 	test_assert(fetched.count == 4 && last_uid == 12);
 	i_zero(&fetched);
-	test_assert(ok(pgbox_message_fetch(conn, box_id, uid_range(500, 600),
+	test_assert(ok(pgbox_message_fetch(conn, box_id, NULL, uid_range(500, 600),
 					   PGBOX_FETCH_BODY, 0, fetched_row,
 					   &fetched, &last_uid, &error)) == 0);
 	test_assert(fetched.count == 0 && last_uid == 0);
