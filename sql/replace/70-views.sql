@@ -345,11 +345,13 @@ COMMENT ON COLUMN pgbox.table_health.last_autoanalyze IS 'When statistics were m
 
 CREATE OR REPLACE VIEW pgbox.replica_lag AS
 SELECT r.application_name AS standby, r.state, r.sync_state,
-       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.flush_lsn)::bigint AS behind_bytes, r.flush_lag AS behind
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.flush_lsn)::bigint AS behind_bytes, r.flush_lag AS behind,
+       r.replay_lag AS unseen
   FROM pg_catalog.pg_stat_replication AS r;
 COMMENT ON VIEW pgbox.replica_lag IS 'How far standbys are behind: mail that a failover to them would lose. Others than superusers need pg_monitor to see it';
 COMMENT ON COLUMN pgbox.replica_lag.standby IS 'application_name of the standby';
 COMMENT ON COLUMN pgbox.replica_lag.state IS 'streaming, catchup and so on';
 COMMENT ON COLUMN pgbox.replica_lag.sync_state IS 'sync: commits wait for it, so it loses none; async: it may';
 COMMENT ON COLUMN pgbox.replica_lag.behind_bytes IS 'WAL that it hasn''t written to disk yet';
+COMMENT ON COLUMN pgbox.replica_lag.unseen IS 'Time until what was committed could be read there; NULL: idle';
 COMMENT ON COLUMN pgbox.replica_lag.behind IS 'Time until it had written what was committed; NULL: idle';

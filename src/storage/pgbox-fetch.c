@@ -15,12 +15,12 @@
 #include "array.h"
 #include "buffer.h"
 #include "guid.h"
-#include "ioloop.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-commit.h"
 #include "pgbox-sync.h"
+#include "pgbox-replica.h"
 #include "pgbox-mail.h"
 
 /* A batch ends when it has this many bytes of headers and bodies. */
@@ -88,15 +88,6 @@ void pgbox_fetch_close(struct pgbox_mailbox *mbox)
 /*
  * Filling a mail
  */
-
-void pgbox_mail_set_bytes(buffer_t **buf, const void *data, size_t size)
-{
-	if (*buf == NULL)
-		*buf = buffer_create_dynamic(default_pool, I_MAX(size, 1));
-	buffer_set_used_size(*buf, 0);
-	if (size > 0)
-		buffer_append(*buf, data, size);
-}
 
 static void
 fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
@@ -360,9 +351,7 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 	struct pgbox_error error;
 	uint32_t last_uid;
 
-	if (replica == NULL ||
-	    (mbox->replica_lacks_time == ioloop_time &&
-	     uid >= mbox->replica_lacks_uid))
+	if (!pgbox_replica_may_have(mbox, uid))
 		return FALSE;
 	if (pgbox_message_fetch(replica, mbox->mailbox_id, mbox->guid, uids,
 				ctx->what, PGBOX_FETCH_MAX_BYTES,
@@ -372,10 +361,8 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 		fetch_end_ahead(ctx, last_uid);
 		return TRUE;
 	}
-	if (last_uid < uid) {
-		mbox->replica_lacks_time = ioloop_time;
-		mbox->replica_lacks_uid = uid;
-	}
+	if (last_uid < uid)
+		pgbox_replica_set_lacking(mbox, uid);
 	return FALSE;
 }
 

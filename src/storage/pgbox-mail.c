@@ -9,6 +9,15 @@
 #include "pgbox-save.h"
 #include "pgbox-mail.h"
 
+void pgbox_mail_set_bytes(buffer_t **buf, const void *data, size_t size)
+{
+	if (*buf == NULL)
+		*buf = buffer_create_dynamic(default_pool, I_MAX(size, 1));
+	buffer_set_used_size(*buf, 0);
+	if (size > 0)
+		buffer_append(*buf, data, size);
+}
+
 struct mail *
 pgbox_mail_alloc(struct mailbox_transaction_context *t,
 		 enum mail_fetch_field wanted_fields,

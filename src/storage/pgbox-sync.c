@@ -5,14 +5,14 @@
 #include "guid.h"
 #include "ioloop.h"
 #include "time-util.h"
-#include "mailbox-recent-flags.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
-#include "pgbox-db-mailbox.h"
 #include "pgbox-db-pull.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-notify-client.h"
 #include "pgbox-apply.h"
+#include "pgbox-recent.h"
+#include "pgbox-replica.h"
 #include "pgbox-sync.h"
 
 /* How often a pull is begun anew because another process of this node was
@@ -22,10 +22,6 @@
 /* An index that is behind by more UIDs than these isn't mended under an open
    session: each that is gone takes 20 bytes of the log. */
 #define PGBOX_SYNC_MAX_NEW_UIDS 10000
-
-/* From how many changes on a replica is asked for them: of fewer the primary is
-   rid sooner than we are of a replica that doesn't have them yet. */
-#define PGBOX_SYNC_REPLICA_MIN_CHANGES 64
 
 /*
  * Pulls
@@ -77,52 +73,6 @@ static bool sync_is_pruned(uint64_t since,
 			   const struct pgbox_pull_counters *counters)
 {
 	return since < counters->pruned_modseq;
-}
-
-/* Is the pull one that a replica may answer? open_modseq is what the primary said
-   in this opening of the mailbox, 0 if that was used up. */
-static bool
-sync_want_replica(struct pgbox_mailbox *mbox, uint64_t since,
-		  uint64_t open_modseq)
-{
-	return mbox->storage->replica != NULL && open_modseq > since &&
-		open_modseq - since >=
-		PGBOX_SYNC_REPLICA_MIN_CHANGES * PGBOX_MODSEQ_STEP;
-}
-
-/* The same as sync_pull_begin(), by a replica that isn't behind what the primary
-   has said, nor of another past. Returns 1, or 0 if it can't answer. */
-static int
-sync_pull_begin_replica(struct pgbox_mailbox *mbox, uint64_t since,
-			uint64_t open_modseq, struct pgbox_pull **pull_r,
-			struct pgbox_pull_counters *counters_r)
-{
-	struct pgbox_error error;
-	int ret;
-
-	ret = pgbox_pull_begin(mbox->storage->replica, mbox->mailbox_id, since,
-			       pgbox_keyword_last(mbox), pull_r, counters_r,
-			       &error);
-	if (ret < 0)
-		pgbox_conn_leave_out(mbox->storage->replica, &error);
-	if (ret <= 0)
-		return 0;
-	if (counters_r->highest_modseq < open_modseq ||
-	    sync_is_other_mailbox(mbox, counters_r)) {
-		pgbox_pull_end(pull_r);
-		return 0;
-	}
-	return 1;
-}
-
-/* What a replica has begun to tell couldn't be applied: most probably it died.
-   The mailbox's error is forgotten as soon as the primary has told it. */
-static void sync_replica_failed(struct pgbox_mailbox *mbox)
-{
-	struct pgbox_error error;
-
-	pgbox_error_set(&error, PGBOX_ERROR_LOST, "a pull from it failed");
-	pgbox_conn_leave_out(mbox->storage->replica, &error);
 }
 
 /* A session is using the index, so it can't be rebuilt under it. */
@@ -239,8 +189,8 @@ static int sync_try_replica(struct pgbox_mailbox *mbox, uint64_t since,
 	struct pgbox_pull *pull;
 	int ret;
 
-	if (sync_pull_begin_replica(mbox, since, open_modseq, &pull,
-				    &counters) == 0)
+	if (pgbox_replica_pull_begin(mbox, since, open_modseq, &pull,
+				     &counters) == 0)
 		return 0;
 	if (sync_is_pruned(since, &counters)) {
 		pgbox_pull_end(&pull);
@@ -248,7 +198,7 @@ static int sync_try_replica(struct pgbox_mailbox *mbox, uint64_t since,
 	}
 	ret = sync_apply(mbox, since, &pull, &counters);
 	if (ret < 0)
-		sync_replica_failed(mbox);
+		pgbox_replica_pull_failed(mbox);
 	return ret > 0 ? 1 : 0;
 }
 
@@ -337,8 +287,9 @@ int pgbox_sync(struct pgbox_mailbox *mbox)
 		    pgbox_notify_watch_is_current(mbox->watch,
 						  hdr.last_synced))
 			return 0;
-		if (tries == 0 && sync_want_replica(mbox, hdr.last_synced,
-						    open_modseq))
+		if (tries == 0 &&
+		    pgbox_replica_want_pull(mbox, hdr.last_synced,
+					    open_modseq))
 			ret = sync_try_replica(mbox, hdr.last_synced,
 					       open_modseq);
 		else
@@ -381,14 +332,14 @@ static int sync_rebuild_locked(struct pgbox_index_lock *lock)
 	struct pgbox_pull *pull;
 
 	array_clear(&mbox->keyword_map);
-	if (sync_want_replica(mbox, 0, mbox->open_modseq) &&
-	    sync_pull_begin_replica(mbox, 0, mbox->open_modseq, &pull,
-				    &counters) > 0) {
+	if (pgbox_replica_want_pull(mbox, 0, mbox->open_modseq) &&
+	    pgbox_replica_pull_begin(mbox, 0, mbox->open_modseq, &pull,
+				     &counters) > 0) {
 		if (pgbox_pull_apply(lock, &pull, &counters,
 				     &pgbox_pull_unbounded,
 				     PGBOX_APPLY_RESET) == 0)
 			return 0;
-		sync_replica_failed(mbox);
+		pgbox_replica_pull_failed(mbox);
 		array_clear(&mbox->keyword_map);
 	}
 	if (sync_pull_begin(mbox, 0, &pull, &counters) < 0)
@@ -448,46 +399,6 @@ static bool sync_want_recent(struct pgbox_mailbox *mbox)
 		pgbox_notify_watch_is_looking(mbox->watch);
 }
 
-/* The messages from first_recent_uid on are shown as \Recent to the first
-   session that asks, on whatever node. */
-static int sync_claim_recent(struct pgbox_mailbox *mbox)
-{
-	struct mailbox *box = &mbox->box;
-	struct mail_index_transaction *trans;
-	const struct mail_index_header *hdr;
-	struct mail_index_view *view;
-	struct pgbox_error error;
-	uint32_t first_uid, seq1, seq2, next_uid;
-	int ret = 0;
-
-	view = mail_index_view_open(box->index);
-	hdr = mail_index_get_header(view);
-	next_uid = hdr->next_uid;
-	if (hdr->first_recent_uid < next_uid) {
-		ret = pgbox_recent_claim(mbox->storage->conn, mbox->mailbox_id,
-					 next_uid, &first_uid, &error);
-		if (ret < 0)
-			pgbox_mailbox_set_error(box, &error);
-		else if (first_uid < next_uid &&
-			 mail_index_lookup_seq_range(view, first_uid,
-						     next_uid - 1,
-						     &seq1, &seq2)) {
-			mailbox_recent_flags_set_seqs(box, view, seq1, seq2);
-		}
-	}
-	if (ret == 0 && hdr->first_recent_uid < next_uid) {
-		trans = mail_index_transaction_begin(view,
-			MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
-		mail_index_update_header(trans,
-			offsetof(struct mail_index_header, first_recent_uid),
-			&next_uid, sizeof(next_uid), FALSE);
-		if (mail_index_transaction_commit(&trans) < 0)
-			mailbox_set_index_error(box);
-	}
-	mail_index_view_close(&view);
-	return ret;
-}
-
 /* Whatever the index holds, afterwards it is what the database has. */
 static int sync_full(struct pgbox_mailbox *mbox)
 {
@@ -511,7 +422,7 @@ sync_mailbox(struct pgbox_mailbox *mbox, enum mailbox_sync_flags flags)
 		ret = pgbox_sync(mbox);
 	if (ret < 0)
 		return -1;
-	return sync_want_recent(mbox) ? sync_claim_recent(mbox) : 0;
+	return sync_want_recent(mbox) ? pgbox_recent_assign(mbox) : 0;
 }
 
 static bool mail_error_is_passing(enum mail_error error)

@@ -2,7 +2,8 @@
 
 Unlike two_nodes.py nothing happens at once here, so that the model (see
 model_state.py) can say in advance what each command does: to flags, UIDs and
-modseqs. The third node has its indexes in memory. Clients keep what they know of
+modseqs. The third node has its indexes in memory, and reads from a standby that
+is behind. Clients keep what they know of
 a mailbox and resynchronise at random moments on any node, some by QRESYNC and
 some by CHANGEDSINCE; so do copies of clients that went offline at any time
 before. Meanwhile index folders are deleted and damaged and tombstones pruned.
@@ -33,6 +34,8 @@ from tap import eq, only, timeout, true
 
 MAILBOXES = ("INBOX", "one", "two")
 # a signal that was lost is made up for by nothing
+# how far the standby is behind
+LAG = "300ms"
 NO_CHECK = "plugin {\n  pgbox_notify_check_interval = 1 hour\n}\n"
 STEPS = 120
 SECONDS = 50
@@ -54,7 +57,9 @@ class World:
         self.lab = lab
         self.seed = seed
         self.rng = random.Random(seed)
-        memory = lab.node("memory", notify=True, extra=NO_POLL + NO_CHECK, location=":INDEX=MEMORY")
+        lab.standby.delay(LAG)
+        memory = lab.node("memory", notify=True, extra=NO_POLL + NO_CHECK, location=":INDEX=MEMORY",
+                          replica=lab.standby.uri("pgbox_dovecot"))
         self.nodes = (*nodes(lab, "main", "second", extra=NO_CHECK), memory)
         wait_vouched(lab, memory)
         for node in self.nodes:

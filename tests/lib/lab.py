@@ -7,6 +7,8 @@
     PGBOX_TEST_MODULE    the built plugin, if not found by itself
     PGBOX_TEST_CONTENT_CACHE  size of a content cache that nodes get
     PGBOX_TEST_POOLER    nodes reach PostgreSQL through PgBouncer
+    PGBOX_TEST_REPLICA   nodes read from a standby: how far that is behind, as 0 or
+                         500ms, or paused: it stays as it was when it was made
 """
 
 import os
@@ -16,6 +18,7 @@ from cluster import PASSWORD, Cluster
 from managesieve import SieveClient
 from node import Node
 from pooler import Pooler
+from standby import Standby
 
 
 class Lab:
@@ -27,6 +30,7 @@ class Lab:
         self.nodes = {}
         self._cluster = None
         self._pooler = None
+        self._standby = None
         self._users = 0
         self._clients = []
 
@@ -58,6 +62,27 @@ class Lab:
             self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster.socket, PASSWORD)
         return self._pooler
 
+    @property
+    def standby(self):
+        """A streaming standby of the cluster."""
+        if not self._standby:
+            self._standby = Standby(self.cluster, self.dir)
+            self._standby.start()
+            self._standby.following()
+        return self._standby
+
+    def _replica(self):
+        """Where nodes read from, as PGBOX_TEST_REPLICA says."""
+        lag = os.environ.get("PGBOX_TEST_REPLICA")
+        if not lag:
+            return ""
+        fresh = not self._standby
+        if fresh and lag == "paused":
+            self.standby.pause()
+        elif fresh:
+            self.standby.delay(lag)
+        return self.standby.uri("pgbox_dovecot")
+
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
         if name not in self.nodes:
@@ -72,6 +97,7 @@ class Lab:
             if self.is_pooled and "database" not in kwargs:
                 kwargs.update(database=self.pooler.uri(), direct=self.cluster.uri("pgbox_dovecot"))
             kwargs.setdefault("database", self.cluster.uri("pgbox_dovecot"))
+            kwargs.setdefault("replica", self._replica())
         self.nodes[name] = Node(self.dir, name, **kwargs)
         self.nodes[name].start()
 
@@ -139,6 +165,8 @@ class Lab:
                 reports["%s/%s" % (node.name, name)] = text
         if self._pooler:
             self._pooler.stop()
+        if self._standby:
+            self._standby.stop("immediate")
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:

@@ -166,6 +166,11 @@ plugin {
   pgbox_notify_db = %s
 }
 """
+REPLICA = """
+plugin {
+  pgbox_replica_db = %s
+}
+"""
 CONTENT_CACHE = """
 plugin {
   pgbox_content_cache = %s/mail/content-cache
@@ -220,13 +225,14 @@ class Node:
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload="", auth=AUTH, notify=False, location="", direct=""):
+                 preload="", auth=AUTH, notify=False, location="", direct="", replica=""):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
         self.database = database
         # where that is a pooler's: the way around it, for the service of signals
         self._direct = direct
+        self._replica = replica
         self.separator = separator
         self.valgrind = valgrind
         self.log = os.path.join(self.dir, "dovecot.log")
@@ -308,6 +314,8 @@ class Node:
             text += PGBOX % self._conninfo(self.database)
             if self._direct:
                 text += POOLED % self._conninfo(self._direct)
+            if self._replica:
+                text += REPLICA % self._conninfo(self._replica)
             size = os.environ.get("PGBOX_TEST_CONTENT_CACHE")
             if size:
                 text += CONTENT_CACHE % (self.dir, size)

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that counts round trips and makes bad weather.
+"""A proxy before PostgreSQL that counts round trips and bytes, and makes bad weather.
 
 It listens on a unix socket named as PostgreSQL names its own, and passes
 bytes on to the real one. It reads just enough of the protocol to know where
@@ -21,6 +21,8 @@ class Proxy:
         self.folder = folder
         self.round_trips = 0
         self.connections = 0
+        # what the server has sent
+        self.bytes = 0
         self._target = os.path.join(target, ".s.PGSQL.5432")
         self._lock = threading.Lock()
         self._open = set()
@@ -97,6 +99,7 @@ class Proxy:
         """Start to count anew."""
         self.round_trips = 0
         self.connections = 0
+        self.bytes = 0
 
     def open_connections(self):
         """How many connections there are now."""
@@ -159,6 +162,7 @@ class Proxy:
                 break
             with self._lock:
                 self.round_trips += counter.feed(data)
+                self.bytes += len(data)
             if pair in self._muted:
                 self._answered.set()
                 break
