@@ -11,7 +11,7 @@ SELECT c.relname,
   FROM pg_catalog.pg_class AS c
  WHERE c.relnamespace = 'pgbox'::regnamespace AND c.relkind = 'r'
  ORDER BY pg_catalog.pg_total_relation_size(c.oid) DESC"""
-WAL = "SELECT wal_bytes FROM pg_stat_wal"
+WAL = "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')"
 # what a delivered mail is made of: without attachments, so that tables are compared with rows and not with bodies
 BODY_MAX = 8000
 
