@@ -295,6 +295,12 @@ BEGIN
     RAISE EXCEPTION 'mailbox % has no UIDs left', p_mailbox USING ERRCODE = 'PB008';
   END IF;
 
+  -- Fails if the token was claimed: then nobody believes in this transaction. Or
+  -- if it was committed: a delivery that the MTA repeats. Before the quota, which
+  -- must not refuse what is there.
+  INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)
+  VALUES (p_token, p_mailbox, prev_modseq, modseq, v_uids);
+
   -- not PB002, which speaks of the mailbox that messages are added to
   IF EXISTS (SELECT 1 FROM pgbox.mailbox AS m
               WHERE m.mailbox_id = ANY (p_source_mailboxes) AND m.deleted_at IS NOT NULL) THEN
@@ -375,9 +381,6 @@ BEGIN
     PERFORM pgbox.quota_check(v_limited, v_usage.messages, v_usage.bytes);
   END IF;
 
-  -- fails if the token was claimed: then nobody believes in this transaction
-  INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)
-  VALUES (p_token, p_mailbox, prev_modseq, modseq, v_uids);
   uids := v_uids;
   RETURN NEXT;
 END
@@ -433,6 +436,11 @@ BEGIN
     RAISE EXCEPTION 'mailbox % has no UIDs left', p_mailbox USING ERRCODE = 'PB008';
   END IF;
 
+  -- as in message_append()
+  uids := ARRAY[v_uid];
+  INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)
+  VALUES (p_token, p_mailbox, prev_modseq, modseq, uids);
+
   INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)
   VALUES (p_mailbox, v_uid, v_content, p_guid, to_timestamp(p_received), to_timestamp(p_saved), p_pop3_uidl, p_pop3_order);
   INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags, keywords)
@@ -449,11 +457,6 @@ BEGIN
   IF v_limited IS NOT NULL THEN
     PERFORM pgbox.quota_check(v_limited, v_usage.messages, v_usage.bytes);
   END IF;
-
-  -- fails if the token was claimed: then nobody believes in this transaction
-  uids := ARRAY[v_uid];
-  INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)
-  VALUES (p_token, p_mailbox, prev_modseq, modseq, uids);
   RETURN NEXT;
 END
 $$;

@@ -18,6 +18,7 @@
 #include "pgbox-upload.h"
 #include "pgbox-spool.h"
 #include "pgbox-content.h"
+#include "pgbox-delivery.h"
 #include "pgbox-save.h"
 
 struct mail_save_context *
@@ -208,6 +209,8 @@ static int save_finish_content(struct pgbox_save_context *ctx, bool split)
 	save_set_guid(ctx);
 	save_set_structure(ctx);
 	pgbox_content_save_key(ctx);
+	if (split)
+		pgbox_delivery_set_saved(ctx);
 	return 0;
 }
 
