@@ -74,7 +74,7 @@ void pgbox_save_add(struct pgbox_save_context *ctx)
 	append->uid = mdata->uid;
 	append->received = mdata->received_date;
 	append->saved = mdata->save_date != (time_t)-1 ?
-		mdata->save_date : ioloop_time;
+		mdata->save_date : -ioloop_time;
 	append->pop3_uidl = p_strdup(ctx->upload->pool, mdata->pop3_uidl);
 	append->pop3_order = mdata->pop3_order;
 	save_add_to_index(ctx);

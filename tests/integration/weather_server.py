@@ -322,3 +322,64 @@ def test_killed_while_it_works(lab):
         eventually_ok(c, "NOOP")
         true(c.finish(send(c)).ok, name + " afterwards")
         c.close()
+
+
+
+@contextlib.contextmanager
+def standby_missing(lab):
+    """Commits wait for a standby that isn't there."""
+    lab.cluster.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    lab.cluster.psql("SELECT pg_reload_conf()")
+    proc.wait_for(lambda: lab.cluster.value("SHOW synchronous_standby_names") == "nobody", 10, "the setting")
+    time.sleep(0.2)
+    try:
+        yield
+    finally:
+        lab.cluster.psql("ALTER SYSTEM RESET synchronous_standby_names")
+        lab.cluster.psql("SELECT pg_reload_conf()")
+
+
+STANDBY_WRITES = ("STORE", "APPEND", "APPEND of a large message", "MOVE")
+
+
+@only("pgbox")
+@timeout(120)
+def test_standby_missing(lab):
+    """No standby confirms a commit: nobody waits for ever, and what is said is true."""
+    node = direct(lab, "lonely", patience(1000, 500))
+    user, c = opened(lab, node)
+    other = lab.user(node)
+    with standby_missing(lab):
+        for name in STANDBY_WRITES:
+            before = time.monotonic()
+            reply = c.finish(WRITES[name](c))
+            true(time.monotonic() - before < 10, name + " took too long")
+            true(reply.ok, "%s is committed here: %r" % (name, reply))
+        one_complaint(node, "Warning: .*waiting for synchronous replication|Warning: .*wait for synchronous replication")
+        before = time.monotonic()
+        code, text = lab.lmtp(node).deliver(PLAIN, other)[other]
+        eq(code, 250, text)
+        true(time.monotonic() - before < 10, "delivery took too long")
+    eq(c.ok("STATUS INBOX (MESSAGES)").one("STATUS")[1][1], b"4")
+    eq(c.ok("STATUS box (MESSAGES)").one("STATUS")[1][1], b"1")
+    eq(lab.imap(other, node).ok("STATUS INBOX (MESSAGES)").one("STATUS")[1][1], b"1")
+
+
+@only("pgbox")
+@timeout(120)
+def test_ended_while_waiting_for_standby(lab):
+    """The backend is ended then: it has committed, and that is found out."""
+    node = direct(lab, "patient", PATIENT)
+    for name in STANDBY_WRITES:
+        user, c = opened(lab, node)
+        with standby_missing(lab):
+            tag = WRITES[name](c)
+            proc.wait_for(lambda: lab.cluster.psql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
+                          10, "the backend to wait")
+            lab.cluster.psql("ALTER SYSTEM RESET synchronous_standby_names")
+            lab.cluster.psql("SELECT pg_terminate_backend(pid), pg_reload_conf()"
+                             " FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            true(c.finish(tag).ok, name)
+        wanted = {"STORE": b"3", "MOVE": b"2"}.get(name, b"4")
+        eq(c.ok("STATUS INBOX (MESSAGES)").one("STATUS")[1][1], wanted, name + ": once")
+        c.close()
