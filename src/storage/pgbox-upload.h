@@ -54,6 +54,7 @@ struct pgbox_upload {
 	struct pgbox_pipeline *pipeline;
 };
 
+/* Begin an upload. It gets a token when it is sent. */
 struct pgbox_upload *pgbox_upload_init(void);
 /* Frees all, rolls back what wasn't committed. *upload becomes NULL. */
 void pgbox_upload_deinit(struct pgbox_upload **upload);
