@@ -105,6 +105,11 @@ def test_again_over_quota(lab):
         send(lab, queued(text), user, node=node, code=552)
         send(lab, message, user, node=node)
         eq(amount(lab, user, node=node), 1)
+    user = lab.user()
+    lab.cluster.psql("SELECT pgbox.account_set_quota('%s', 1, NULL)" % user)
+    message = queued(PLAIN)
+    send(lab, message, user)
+    send(lab, message, user, code=552)
 
 
 @only("pgbox")
