@@ -301,7 +301,7 @@ commit_note_delivery(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 			continue;
 		}
 		e_info(commit->mbox->box.event,
-		       "pgbox: delivered before, as UID %u: not stored again",
+		       "pgbox: already delivered, as UID %u: not stored again",
 		       *uid);
 		if ((pt->t.flags & MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS) != 0)
 			*uid = UINT32_MAX;
