@@ -63,7 +63,9 @@ struct pgbox_append {
 	uint32_t source_uid;
 	/* the source is expunged in the same transaction */
 	bool move;
-	time_t received, saved;
+	time_t received;
+	/* negative: now, which is that time by this node's clock */
+	time_t saved;
 	uint8_t flags;
 	/* names separated by spaces; "" for none */
 	const char *keywords;

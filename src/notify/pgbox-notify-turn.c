@@ -10,6 +10,14 @@
 
 static void watches_waking_timeout(struct pgbox_watches *watches);
 
+/* If the clock was set back: as long as it may be. */
+static int watch_waking_msecs(const struct pgbox_watch *watch)
+{
+	int msecs = timeval_diff_msecs(&ioloop_timeval, &watch->woken_at);
+
+	return msecs < 0 ? WATCH_WAKING_MAX_MSECS : msecs;
+}
+
 static void watches_set_timeout(struct pgbox_watches *watches)
 {
 	int passed;
@@ -17,9 +25,8 @@ static void watches_set_timeout(struct pgbox_watches *watches)
 	timeout_remove(&watches->to_waking);
 	if (watches->waking_head == NULL)
 		return;
-	passed = timeval_diff_msecs(&ioloop_timeval,
-				    &watches->waking_head->woken_at);
-	passed = I_MIN(I_MAX(passed, 0), WATCH_WAKING_MAX_MSECS);
+	passed = I_MIN(watch_waking_msecs(watches->waking_head),
+		       WATCH_WAKING_MAX_MSECS);
 	watches->to_waking = timeout_add(WATCH_WAKING_MAX_MSECS - passed + 1,
 					 watches_waking_timeout, watches);
 }
@@ -129,8 +136,7 @@ static void watches_waking_timeout(struct pgbox_watches *watches)
 	struct pgbox_watch *watch;
 
 	while ((watch = watches->waking_head) != NULL &&
-	       timeval_diff_msecs(&ioloop_timeval, &watch->woken_at) >=
-	       WATCH_WAKING_MAX_MSECS) {
+	       watch_waking_msecs(watch) >= WATCH_WAKING_MAX_MSECS) {
 		bool again = watch->again;
 
 		pgbox_watch_end_turn(watch);

@@ -126,6 +126,8 @@ struct pgbox_conn {
 	struct timeout *to_idle;
 	struct ioloop *to_idle_ioloop;
 
+	/* when the server's answer to a cancellation was logged last */
+	uint64_t last_warning;
 	/* kind is NONE unless the last attempt to get a usable link failed */
 	struct pgbox_error outage;
 	uint64_t outage_start, outage_last_attempt;
@@ -151,8 +153,6 @@ struct pgbox_result {
 
 /* --- pgbox-link.c */
 
-/* Returns the time of the monotonic clock. */
-uint64_t pgbox_link_now(void);
 /* Returns the time at which the server has been silent for too long if it
    says nothing from now on. */
 uint64_t pgbox_link_deadline(const struct pgbox_conn *conn);

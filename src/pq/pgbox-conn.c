@@ -7,6 +7,8 @@
 #define CONN_RETRY_INTERVAL_USECS (500 * 1000)
 /* for pgbox_conn_release_soon() */
 #define CONN_RELEASE_SOON_MSECS 200
+/* how often a warning is repeated that each command may give rise to */
+#define CONN_WARNING_INTERVAL_USECS (60 * 1000000ULL)
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
@@ -188,6 +190,21 @@ void pgbox_conn_release_soon(struct pgbox_conn *conn)
 					  CONN_RELEASE_SOON_MSECS));
 }
 
+/* A commit that waits for a synchronous standby isn't undone by being cancelled:
+   the server warns, and the answer is that it has succeeded. The administrator
+   has to hear of it, as all that clients notice is that it takes long. */
+static void conn_warn_cancelled(struct pgbox_conn *conn, const char *text)
+{
+	uint64_t now = pgbox_clock_usecs();
+
+	if (conn->last_warning != 0 &&
+	    now - conn->last_warning < CONN_WARNING_INTERVAL_USECS)
+		return;
+	conn->last_warning = now;
+	e_warning(conn->event, "no answer for %u ms, and then: %s",
+		  conn->set.query_timeout_msecs, text);
+}
+
 static void conn_notice(void *context, const PGresult *res)
 {
 	struct pgbox_conn *conn = context;
@@ -198,6 +215,9 @@ static void conn_notice(void *context, const PGresult *res)
 	if (null_strcmp(severity, "FATAL") == 0 ||
 	    null_strcmp(severity, "PANIC") == 0)
 		conn->link_doomed = TRUE;
+	if (null_strcmp(severity, "WARNING") == 0 && primary != NULL &&
+	    conn->request.cancelled)
+		conn_warn_cancelled(conn, primary);
 	e_debug(conn->event, "server says: %s",
 		primary != NULL ? primary : PQresultErrorMessage(res));
 }
@@ -224,12 +244,12 @@ void pgbox_conn_outage_begin(struct pgbox_conn *conn,
 			     struct pgbox_error *error)
 {
 	if (conn->outage.kind == PGBOX_ERROR_NONE)
-		conn->outage_start = pgbox_link_now();
+		conn->outage_start = pgbox_clock_usecs();
 	if (conn->outage.kind != error->kind)
 		conn_outage_tell(conn, error);
 	error->logged = TRUE;
 	conn->outage = *error;
-	conn->outage_last_attempt = pgbox_link_now();
+	conn->outage_last_attempt = pgbox_clock_usecs();
 }
 
 void pgbox_conn_outage_end(struct pgbox_conn *conn)
@@ -237,7 +257,7 @@ void pgbox_conn_outage_end(struct pgbox_conn *conn)
 	if (conn->outage.kind == PGBOX_ERROR_NONE)
 		return;
 	e_info(conn->event, "PostgreSQL serves us again after %"PRIu64" s",
-	       (pgbox_link_now() - conn->outage_start) / 1000000);
+	       (pgbox_clock_usecs() - conn->outage_start) / 1000000);
 	i_zero(&conn->outage);
 }
 
@@ -249,7 +269,7 @@ static bool conn_may_try(const struct pgbox_conn *conn,
 		CONN_RETRY_INTERVAL_USECS;
 
 	if (conn->outage.kind == PGBOX_ERROR_NONE ||
-	    pgbox_link_now() - conn->outage_last_attempt >= interval)
+	    pgbox_clock_usecs() - conn->outage_last_attempt >= interval)
 		return TRUE;
 	*error_r = conn->outage;
 	return FALSE;
@@ -310,7 +330,7 @@ int pgbox_conn_request_begin(struct pgbox_conn *conn,
 
 bool pgbox_conn_await(struct pgbox_conn *conn)
 {
-	const uint64_t deadline = pgbox_link_now() +
+	const uint64_t deadline = pgbox_clock_usecs() +
 		(uint64_t)conn->set.connect_timeout_msecs * 1000;
 	struct pgbox_error error;
 
@@ -323,9 +343,9 @@ bool pgbox_conn_await(struct pgbox_conn *conn)
 			break;
 		}
 		if (error.kind != PGBOX_ERROR_UNREACHABLE ||
-		    pgbox_link_now() >= deadline)
+		    pgbox_clock_usecs() >= deadline)
 			return FALSE;
-		(void)pgbox_conn_wait(NULL, 0, pgbox_link_now() +
+		(void)pgbox_conn_wait(NULL, 0, pgbox_clock_usecs() +
 				      CONN_AWAIT_INTERVAL_USECS);
 	}
 	return TRUE;

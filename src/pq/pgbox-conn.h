@@ -6,6 +6,9 @@
 struct pgbox_error;
 struct pgbox_conn;
 
+/* Returns microseconds of a clock that nobody sets: ioloop_time may jump. */
+uint64_t pgbox_clock_usecs(void);
+
 struct pgbox_conn_settings {
 	/* libpq connection string or URI. Several hosts and
 	   target_session_attrs are libpq's own business. */

@@ -121,7 +121,7 @@ PGconn *pgbox_connect(const struct pgbox_conn_settings *set,
 	pg = pgbox_connect_start(set, &timeout_msecs, error_r);
 	if (pg == NULL)
 		return NULL;
-	deadline = pgbox_link_now() + (uint64_t)timeout_msecs * 1000;
+	deadline = pgbox_clock_usecs() + (uint64_t)timeout_msecs * 1000;
 	if (connect_poll(pg, deadline, &timed_out) == 0 &&
 	    PQsetnonblocking(pg, 1) == 0 && PQenterPipelineMode(pg) == 1)
 		return pg;

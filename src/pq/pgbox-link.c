@@ -9,7 +9,7 @@
 /* bounds what an idle link may make us read before its next use */
 #define LINK_ALIVE_MAX_READS 16
 
-uint64_t pgbox_link_now(void)
+uint64_t pgbox_clock_usecs(void)
 {
 	struct timespec ts;
 
@@ -22,7 +22,7 @@ uint64_t pgbox_link_deadline(const struct pgbox_conn *conn)
 {
 	if (conn->set.query_timeout_msecs == 0)
 		return UINT64_MAX;
-	return pgbox_link_now() +
+	return pgbox_clock_usecs() +
 		(uint64_t)conn->set.query_timeout_msecs * 1000;
 }
 
@@ -40,7 +40,7 @@ int pgbox_conn_wait(PGconn *pg, short events, uint64_t deadline)
 		}
 	}
 	do {
-		now = pgbox_link_now();
+		now = pgbox_clock_usecs();
 		msecs = now >= deadline ? 0 : (deadline - now + 999) / 1000;
 		ret = poll(&pfd, 1, (int)I_MIN(msecs, INT_MAX));
 		if (ret > 0)
@@ -93,7 +93,7 @@ static int link_overdue(struct pgbox_conn *conn, uint64_t *deadline,
 	if (!request->cancelled) {
 		request->cancelled = TRUE;
 		if (!conn->set.spare && pgbox_cancel_send(conn->pg)) {
-			*deadline = pgbox_link_now() + LINK_CANCEL_GRACE_USECS;
+			*deadline = pgbox_clock_usecs() + LINK_CANCEL_GRACE_USECS;
 			return 0;
 		}
 	}

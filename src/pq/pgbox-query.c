@@ -50,7 +50,7 @@ static bool query_may_repeat(struct query_attempts *attempts,
 		attempts->races++;
 		pause_msecs = 1 + i_rand_limit(attempts->races *
 					       QUERY_RACE_PAUSE_MAX_MSECS);
-		(void)pgbox_conn_wait(NULL, 0, pgbox_link_now() +
+		(void)pgbox_conn_wait(NULL, 0, pgbox_clock_usecs() +
 				      (uint64_t)pause_msecs * 1000);
 		return TRUE;
 	case PGBOX_ERROR_LOST:

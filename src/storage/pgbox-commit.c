@@ -13,6 +13,7 @@
 #include "pgbox-apply.h"
 #include "pgbox-sync.h"
 #include "pgbox-write.h"
+#include "pgbox-delivery.h"
 #include "pgbox-commit.h"
 
 struct pgbox_commit {
@@ -270,6 +271,10 @@ commit_prepare_index(struct pgbox_commit *commit, struct pgbox_upload *upload,
 	*contested_r = FALSE;
 	if (!commit->locked)
 		return FALSE;
+	if (results->repeated) {
+		commit->behind = TRUE;
+		return FALSE;
+	}
 	if (commit_copies_differ(upload, results)) {
 		commit->behind = pgbox_sync_pull_locked(&commit->lock,
 						&pgbox_pull_unbounded) < 0;
@@ -280,6 +285,29 @@ commit_prepare_index(struct pgbox_commit *commit, struct pgbox_upload *upload,
 	return ret >= 0;
 }
 
+/* Whoever copies what was delivered, for the next recipient, has to know what it
+   is. A message of an earlier delivery has that one's recipient in its header
+   perhaps, and isn't copied: with a UID that nobody has it isn't found. */
+static void
+commit_note_delivery(struct pgbox_commit *commit, struct pgbox_transaction *pt,
+		     struct pgbox_upload *upload,
+		     struct pgbox_write_results *results)
+{
+	uint32_t *uid;
+
+	array_foreach_modifiable(&results->append.uids, uid) {
+		if (!results->repeated) {
+			pgbox_delivery_remember(commit->mbox, upload, *uid);
+			continue;
+		}
+		e_info(commit->mbox->box.event,
+		       "pgbox: already delivered, as UID %u: not stored again",
+		       *uid);
+		if ((pt->t.flags & MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS) != 0)
+			*uid = UINT32_MAX;
+	}
+}
+
 static void
 commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 		struct pgbox_upload *upload, struct pgbox_changes *changes,
@@ -288,6 +316,8 @@ commit_to_index(struct pgbox_commit *commit, struct pgbox_transaction *pt,
 	bool contested;
 
 	commit_set_modseqs(commit, results);
+	if (upload != NULL)
+		commit_note_delivery(commit, pt, upload, results);
 	array_append_array(&commit->expunged_uids, &results->expunge.expunged);
 	if (upload != NULL)
 		commit_set_moved(upload);

@@ -7,6 +7,7 @@
 #include "pgbox-commit.h"
 #include "pgbox-upload.h"
 #include "pgbox-changes.h"
+#include "pgbox-delivery.h"
 #include "pgbox-save.h"
 
 /* A message can be copied by reference if it lies in this very database and
@@ -66,6 +67,7 @@ static void copy_by_reference(struct pgbox_save_context *ctx, struct mail *mail)
 				    ctx->upload, ctx->mail);
 	append->as_source = copy_has_flags_of(ctx, mail);
 	index_copy_cache_fields(&ctx->ctx, mail, ctx->mail->seq);
+	pgbox_delivery_set_copied(ctx, mail);
 }
 
 int pgbox_copy(struct mail_save_context *_ctx, struct mail *mail)

@@ -27,7 +27,7 @@ struct pgbox_notify_link {
 	struct pgbox_notify_watch *watches;
 	/* the one whose look() is running, unless it has ended */
 	struct pgbox_notify_watch *looking;
-	time_t retry_after;
+	uint64_t retry_after_usecs;
 	/* the service was asked whether it is alive: until then it has to answer */
 	struct timeout *to_pong;
 	unsigned int last_id;

@@ -5,7 +5,7 @@
 #include "guid.h"
 #include "ioloop.h"
 #include "strescape.h"
-#include "time-util.h"
+#include "pgbox-conn.h"
 #include "pgbox-notify-protocol.h"
 #include "pgbox-notify-client-private.h"
 
@@ -85,17 +85,17 @@ void pgbox_notify_changed(struct mail_user *user,
 static void watch_wait_answer(struct pgbox_notify_watch *watch)
 {
 	struct pgbox_notify_link *link = watch->link;
-	struct timeval begun, now;
-	int left = PGBOX_NOTIFY_ANSWER_MSECS;
+	const uint64_t deadline = pgbox_clock_usecs() +
+		PGBOX_NOTIFY_ANSWER_MSECS * 1000ULL;
+	uint64_t now;
 
-	i_gettimeofday(&begun);
-	while (watch->state == NOTIFY_WATCH_ASKED && left > 0) {
+	while (watch->state == NOTIFY_WATCH_ASKED &&
+	       (now = pgbox_clock_usecs()) < deadline) {
 		struct pollfd pfd = { .fd = link->fd, .events = POLLIN };
 
-		if (poll(&pfd, 1, left) > 0 && !pgbox_notify_link_read(link))
+		if (poll(&pfd, 1, (deadline - now + 999) / 1000) > 0 &&
+		    !pgbox_notify_link_read(link))
 			return;
-		i_gettimeofday(&now);
-		left = PGBOX_NOTIFY_ANSWER_MSECS - timeval_diff_msecs(&now, &begun);
 	}
 	if (watch->state == NOTIFY_WATCH_ASKED)
 		pgbox_notify_link_hangs(link);

@@ -7,10 +7,10 @@
 #include "net.h"
 #include "strescape.h"
 #include "strnum.h"
-#include "time-util.h"
 #include "master-service.h"
 #include "mail-user.h"
 #include "mail-storage-settings.h"
+#include "pgbox-conn.h"
 #include "pgbox-notify-protocol.h"
 #include "pgbox-notify-client-private.h"
 
@@ -179,20 +179,15 @@ static void link_close(struct pgbox_notify_link *link)
 
 static void link_set_retry(struct pgbox_notify_link *link)
 {
-	struct timeval now;
-
-	i_gettimeofday(&now);
-	link->retry_after = now.tv_sec + NOTIFY_RETRY_SECS;
+	link->retry_after_usecs = pgbox_clock_usecs() +
+		NOTIFY_RETRY_SECS * 1000000ULL;
 }
 
 bool pgbox_notify_link_connect(struct pgbox_notify_link *link)
 {
-	struct timeval now;
-
 	if (link->fd != -1)
 		return TRUE;
-	i_gettimeofday(&now);
-	if (now.tv_sec < link->retry_after)
+	if (pgbox_clock_usecs() < link->retry_after_usecs)
 		return FALSE;
 	link->fd = net_connect_unix(link->path);
 	if (link->fd == -1) {

@@ -18,6 +18,7 @@
 #include "pgbox-upload.h"
 #include "pgbox-spool.h"
 #include "pgbox-content.h"
+#include "pgbox-delivery.h"
 #include "pgbox-save.h"
 
 struct mail_save_context *
@@ -73,7 +74,7 @@ void pgbox_save_add(struct pgbox_save_context *ctx)
 	append->uid = mdata->uid;
 	append->received = mdata->received_date;
 	append->saved = mdata->save_date != (time_t)-1 ?
-		mdata->save_date : ioloop_time;
+		mdata->save_date : -ioloop_time;
 	append->pop3_uidl = p_strdup(ctx->upload->pool, mdata->pop3_uidl);
 	append->pop3_order = mdata->pop3_order;
 	save_add_to_index(ctx);
@@ -208,6 +209,8 @@ static int save_finish_content(struct pgbox_save_context *ctx, bool split)
 	save_set_guid(ctx);
 	save_set_structure(ctx);
 	pgbox_content_save_key(ctx);
+	if (split)
+		pgbox_delivery_set_saved(ctx);
 	return 0;
 }
 

@@ -1,11 +1,11 @@
 /* Copyright (c) 2026 pgbox authors, see the included COPYING file */
 
 #include "lib.h"
-#include "ioloop.h"
 #include "mail-user.h"
 #include "mail-storage-private.h"
 #include "mailbox-list-private.h"
 #include "pgbox-error.h"
+#include "pgbox-conn.h"
 #include "pgbox-storage-error.h"
 
 #define PGBOX_ERRSTR_UNAVAILABLE \
@@ -22,7 +22,7 @@
 
 /* How long a complaint isn't repeated: one that is about the database as a
    whole, and that each command would give rise to. */
-#define PGBOX_COMPLAINT_SECS 60
+#define PGBOX_COMPLAINT_USECS (60 * 1000000ULL)
 
 struct rule_error {
 	const char *sqlstate;
@@ -83,9 +83,10 @@ error_get_rule(struct mail_user *user, const struct pgbox_error *error,
 static bool error_is_old(const struct pgbox_error *error)
 {
 	static struct {
-		time_t time;
+		uint64_t time_usecs;
 		const char *stmt;
 	} complaints[PGBOX_ERROR_BUG + 1], *last;
+	const uint64_t now = pgbox_clock_usecs();
 
 	switch (error->kind) {
 	case PGBOX_ERROR_STANDBY:
@@ -97,10 +98,10 @@ static bool error_is_old(const struct pgbox_error *error)
 		return FALSE;
 	}
 	last = &complaints[error->kind];
-	if (last->time != 0 && last->stmt == error->stmt &&
-	    ioloop_time - last->time < PGBOX_COMPLAINT_SECS)
+	if (last->time_usecs != 0 && last->stmt == error->stmt &&
+	    now - last->time_usecs < PGBOX_COMPLAINT_USECS)
 		return TRUE;
-	last->time = ioloop_time;
+	last->time_usecs = now;
 	last->stmt = error->stmt;
 	return FALSE;
 }

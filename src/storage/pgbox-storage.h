@@ -104,6 +104,10 @@ struct pgbox_mailbox {
 	   mailbox commits their expunges nevertheless. */
 	ARRAY_TYPE(seq_range) unmoved_uids;
 
+	/* What was delivered here last, see pgbox-delivery.c; 0: nothing */
+	uint32_t delivered_uid;
+	unsigned char delivered[32];
+
 	/* The next sync is for the one who waits: he was called just now, or has
 	   begun to wait. */
 	bool waiter_called:1;

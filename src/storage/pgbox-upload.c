@@ -5,6 +5,7 @@
 #include "buffer.h"
 #include "istream.h"
 #include "guid.h"
+#include "sha2.h"
 #include "message-size.h"
 #include "pgbox-error.h"
 #include "pgbox-conn.h"
@@ -22,7 +23,6 @@ struct pgbox_upload *pgbox_upload_init(void)
 	upload = p_new(pool, struct pgbox_upload, 1);
 	upload->pool = pool;
 	i_array_init(&upload->mails, 8);
-	guid_128_generate(upload->token);
 	return upload;
 }
 
@@ -334,6 +334,34 @@ int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
  * Appending
  */
 
+/* How many tokens a delivery can have in common with its repetitions. There is
+   need for a second one only if the link died before a commit. */
+#define UPLOAD_MAX_DELIVERY_TOKENS 2
+#define UPLOAD_TOKEN_CONSTRAINT "commit_token_pkey"
+
+/* A token of its own, or that of all deliveries of this message to this
+   recipient into this mailbox. */
+static void upload_set_token(struct pgbox_upload *upload, int64_t mailbox_id)
+{
+	unsigned char digest[SHA256_RESULTLEN];
+	struct sha256_ctx ctx;
+	const char *place;
+
+	if (!upload->delivery.known || array_count(&upload->mails) != 1 ||
+	    upload->tokens_lost >= UPLOAD_MAX_DELIVERY_TOKENS) {
+		upload->delivery.known = FALSE;
+		guid_128_generate(upload->token);
+		return;
+	}
+	place = t_strdup_printf("%"PRId64" %u", mailbox_id,
+				upload->tokens_lost);
+	sha256_init(&ctx);
+	sha256_loop(&ctx, upload->delivery.name, PGBOX_DIGEST_SIZE);
+	sha256_loop(&ctx, place, strlen(place));
+	sha256_result(&ctx, digest);
+	memcpy(upload->token, digest, sizeof(upload->token));
+}
+
 static int
 upload_save_single(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		   int64_t mailbox_id, const char *reason,
@@ -385,9 +413,9 @@ upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 	return ret;
 }
 
-/* The answer to the commit was lost. Either the token is there, with the
-   result, or nobody will ever commit it. Returns 0 if it was committed, -1 if
-   not, or if it can't be found out: error stays IN_DOUBT then. */
+/* The answer to the commit was lost, or the token is there already. Either it
+   has a result, or nobody will ever commit it. Returns 0 if it was committed,
+   -1 if not, or if it can't be found out: error stays what it is then. */
 static int
 upload_settle(struct pgbox_upload *upload, struct pgbox_conn *conn,
 	      struct pgbox_change_result *result, struct pgbox_error *error)
@@ -404,19 +432,31 @@ upload_settle(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		return 0;
 	if (ret == 0) {
 		/* this token is taken: a repetition needs another */
-		guid_128_generate(upload->token);
+		upload->tokens_lost++;
 		error->kind = PGBOX_ERROR_LOST;
-	}
+	} else if (error->kind != PGBOX_ERROR_IN_DOUBT)
+		*error = claim_error;
 	return -1;
+}
+
+/* Returns TRUE if nobody knows, but the token, whether the messages are there. */
+static bool
+upload_is_in_doubt(const struct pgbox_error *error)
+{
+	if (error->kind == PGBOX_ERROR_CONSTRAINT)
+		return strcmp(error->constraint, UPLOAD_TOKEN_CONSTRAINT) == 0;
+	return error->kind == PGBOX_ERROR_IN_DOUBT;
 }
 
 int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 			int64_t mailbox_id, const char *reason,
-			struct pgbox_change_result *result,
+			struct pgbox_change_result *result, bool *repeated_r,
 			struct pgbox_error *error_r)
 {
 	int ret;
 
+	*repeated_r = FALSE;
+	upload_set_token(upload, mailbox_id);
 	if (upload->pipeline == NULL && upload_is_single(upload)) {
 		ret = upload_save_single(upload, conn, mailbox_id, reason,
 					 result, error_r);
@@ -424,7 +464,9 @@ int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 		ret = upload_append(upload, conn, mailbox_id, reason, result,
 				    error_r);
 	}
-	if (ret < 0 && error_r->kind == PGBOX_ERROR_IN_DOUBT)
+	if (ret < 0 && upload_is_in_doubt(error_r)) {
 		ret = upload_settle(upload, conn, result, error_r);
+		*repeated_r = ret == 0 && upload->delivery.known;
+	}
 	return ret;
 }

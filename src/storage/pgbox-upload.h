@@ -12,6 +12,17 @@ struct pgbox_error;
 struct pgbox_mailbox;
 struct istream;
 
+/* Digests that a delivery has in common with its repetition by the MTA, see
+   pgbox-delivery.c. Set while its only message is saved. */
+struct pgbox_upload_delivery {
+	/* FALSE: the others mean nothing */
+	bool known;
+	/* of the message alone, whoever gets it */
+	unsigned char message[PGBOX_DIGEST_SIZE];
+	/* of the message for this recipient */
+	unsigned char name[PGBOX_DIGEST_SIZE];
+};
+
 /* One message that a transaction adds. */
 struct pgbox_upload_mail {
 	/* sequence in the transaction's view */
@@ -33,14 +44,17 @@ struct pgbox_upload_mail {
 struct pgbox_upload {
 	pool_t pool;
 	ARRAY(struct pgbox_upload_mail *) mails;
+	struct pgbox_upload_delivery delivery;
 	guid_128_t token;
+	/* tokens that were claimed: nothing can be committed by them */
+	unsigned int tokens_lost;
 	uint64_t min_modseq;
 	/* after pgbox_upload_contents(): a transaction with the contents is
 	   open, and nothing but the append is missing */
 	struct pgbox_pipeline *pipeline;
 };
 
-/* Begin an upload with a token of its own. */
+/* Begin an upload. It gets a token when it is sent. */
 struct pgbox_upload *pgbox_upload_init(void);
 /* Frees all, rolls back what wasn't committed. *upload becomes NULL. */
 void pgbox_upload_deinit(struct pgbox_upload **upload);
@@ -75,10 +89,11 @@ int pgbox_upload_contents(struct pgbox_upload *upload, struct pgbox_conn *conn,
 /* Append the messages to a mailbox and commit, together with what the caller
    queued in upload->pipeline (if that is set). A commit whose answer was lost
    is settled by the token. On success result->uids has a UID for each
-   message. */
+   message, and *repeated_r tells whether it is that of an earlier delivery of
+   the same message, or may be. */
 int pgbox_upload_append(struct pgbox_upload *upload, struct pgbox_conn *conn,
 			int64_t mailbox_id, const char *reason,
-			struct pgbox_change_result *result,
+			struct pgbox_change_result *result, bool *repeated_r,
 			struct pgbox_error *error_r);
 
 #endif

@@ -16,6 +16,7 @@
 
 void pgbox_write_results_init(struct pgbox_write_results *results)
 {
+	i_zero(results);
 	pgbox_change_result_init(&results->append);
 	pgbox_change_result_init(&results->store);
 	pgbox_change_result_init(&results->expunge);
@@ -112,7 +113,8 @@ write_upload(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,
 		}
 	}
 	return pgbox_upload_append(upload, conn, mbox->mailbox_id, reason,
-				   &results->append, error_r);
+				   &results->append, &results->repeated,
+				   error_r);
 }
 
 int pgbox_write(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,

@@ -10,6 +10,9 @@ struct pgbox_changes;
 /* What the database did, in the order in which it did it. */
 struct pgbox_write_results {
 	struct pgbox_change_result append, store, expunge;
+	/* the append is, or may be, that of an earlier delivery of the same
+	   message: the index may have it */
+	bool repeated;
 };
 
 /* Results are empty until something is written; init and deinit make pairs. */

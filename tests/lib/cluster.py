@@ -77,15 +77,16 @@ class Cluster:
         with open(os.path.join(self.data, "pg_hba.conf"), "w") as handle:
             handle.write(HBA)
 
-    def _tool(self, name, *args, check=True):
+    def _tool(self, name, *args, check=True, env=None):
         return proc.run([os.path.join(self._bin, name)] + list(args),
-                        user=self.user, timeout=90, check=check)
+                        user=self.user, timeout=90, check=check, env=env)
 
     # -- life -------------------------------------------------------------
 
-    def start(self):
+    def start(self, environment=None):
         """Start the server and wait until it answers."""
-        self._tool("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
+        self._tool("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start",
+                   env=dict(os.environ, **(environment or {})))
 
     def stop(self, mode="fast"):
         """Stop the server; nothing happens when it isn't running."""

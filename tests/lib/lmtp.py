@@ -54,6 +54,16 @@ class LmtpClient:
         for recipient in accepted:
             answers[recipient] = self._answer()
 
+    def leave_after_data(self, message, *recipients, sender="sender@example.net"):
+        """Send it all and close without a look at the last answers."""
+        self.command(b"MAIL FROM:<%s>" % sender.encode())
+        for recipient in recipients:
+            self.command(b"RCPT TO:<%s>" % recipient.encode())
+        self.command(b"DATA")
+        self._sock.sendall(dot_stuffed(message))
+        self._file.close()
+        self._sock.close()
+
     def close(self):
         """QUIT and close."""
         try:

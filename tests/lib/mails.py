@@ -1,5 +1,6 @@
 """Messages for the tests, all made by us, and the ways to store many."""
 
+import itertools
 import random
 
 from imapclient import Lit
@@ -63,6 +64,16 @@ MIXED = (b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\n"
          b"--deep--\r\n"
          b"--outer--\r\n"
          b"epilogue\r\n")
+
+
+QUEUE_IDS = itertools.count(1)
+
+
+def queued(message):
+    """The message as an MTA queues it: with a line that no other message has."""
+    return (b"Received: from client.example.org (client.example.org [192.0.2.7])\r\n"
+            b"\tby mx.example.org (Postfix) with ESMTPS id 4Sx%06d\r\n"
+            b"\tfor <carl@example.org>; Mon, 2 Jan 2023 10:00:01 +0100 (CET)\r\n" % next(QUEUE_IDS)) + message
 
 
 def simple(number, subject=None, body=None, sender=None):

@@ -69,6 +69,36 @@ def test_save_is_an_append(store):
         eq(store.admin.sql(sql % saved), store.admin.sql(sql % appended))
 
 
+@with_store
+def test_save_time(store):
+    """A time that is given is kept; that of a clock which is wrong isn't."""
+    inbox = store.account()[2]
+    now = int(store.db.value("SELECT extract(epoch FROM clock_timestamp())::bigint"))
+    for saved, least, most in ((1700000001, 1700000001, 1700000001), (now + 900000, now + 900000, now + 900000),
+                               (-(now - 20), now - 20, now - 20), (-(now - 9000), now, now + 60),
+                               (-(now + 9000), now, now + 60)):
+        store.save(inbox, saved=saved)
+        store.append(inbox, {"content": content(store), "saved": saved})
+        for uid in store.db.sql("SELECT extract(epoch FROM saved_at)::bigint FROM pgbox.message"
+                                " WHERE mailbox_id = %d ORDER BY uid DESC LIMIT 2" % inbox):
+            eq(least <= int(uid[0]) <= most, True, "%d became %s" % (saved, uid[0]))
+
+
+@with_store
+def test_token_before_quota(store):
+    """A delivery that is repeated is found out before the quota, which is used up by it."""
+    inbox = store.account()[2]
+    store.admin.sql("SELECT pgbox.account_set_quota(a.name, 1, NULL)"
+                    " FROM pgbox.mailbox m JOIN pgbox.account a USING (account_id) WHERE m.mailbox_id = %d" % inbox)
+    token = str(uuid.uuid4())
+    store.save(inbox, token=token)
+    refused("PB011", store.save, inbox)
+    refused("23505", store.save, inbox, token=token)
+    one = content(store)
+    refused("PB011", store.append, inbox, {"content": one})
+    refused("23505", store.append, inbox, {"content": one}, token=token)
+
+
 def outcome(function):
     """What it returns, or its SQLSTATE."""
     try:

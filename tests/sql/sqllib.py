@@ -289,12 +289,12 @@ def content_sql(body, header=b"Subject: x\r\n\r\n", chunks=True):
 
 
 def save_sql(mailbox, body, header=b"Subject: x\r\n\r\n", token=None, uid=0, flags=0, keywords="",
-             min_modseq=0, guid=None, uidl=None, order=None):
+             min_modseq=0, guid=None, uidl=None, order=None, saved=1700000001):
     """Call of message_save."""
     size = len(header) + len(body)
     return ("SELECT prev_modseq, modseq, uids FROM pgbox.message_save(%d, '%s', 'test', %d, %d, '%s',"
-            " 1700000000, 1700000001, %d::smallint, %s, %s, %s, %s, true, %s, %s, %s, %d, %d, NULL, NULL)" % (
-                mailbox, token or uuid.uuid4(), min_modseq, uid, guid or uuid.uuid4(), flags, quote(keywords),
+            " 1700000000, %d, %d::smallint, %s, %s, %s, %s, true, %s, %s, %s, %d, %d, NULL, NULL)" % (
+                mailbox, token or uuid.uuid4(), min_modseq, uid, guid or uuid.uuid4(), saved, flags, quote(keywords),
                 literal(uidl, "text"), literal(order, "bigint"),
                 literal(header, "bytea"),
                 literal(hashlib.sha256(body).digest() if body else None, "bytea"),
@@ -314,7 +314,8 @@ def append_sql(mailbox, *messages, token=None, min_modseq=0):
         column("bigint", lambda m: m.get("source", (None, None))[0]),
         column("bigint", lambda m: m.get("source", (None, None))[1]),
         column("boolean", lambda m: m.get("move", False)),
-        column("bigint", lambda m: m.get("received", 1700000000)), column("bigint", lambda m: 1700000001),
+        column("bigint", lambda m: m.get("received", 1700000000)), 
+        column("bigint", lambda m: m.get("saved", 1700000001)),
         column("smallint", lambda m: m.get("flags", 0)),
         column("text", lambda m: m.get("keywords", "")),
         column("text", lambda m: m.get("uidl")), column("bigint", lambda m: m.get("order"))])
