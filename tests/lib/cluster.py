@@ -31,6 +31,7 @@ timezone = 'UTC'
 HBA = """
 local all pgbox_dovecot scram-sha-256
 local all all trust
+local replication all trust
 """
 PASSWORD = "dovecot-secret"
 
@@ -51,20 +52,23 @@ def bindir():
 class Cluster:
     """initdb, start, stop, kill, restart, SQL; the schema and accounts."""
 
-    def __init__(self, workdir, fast=True, settings=""):
-        self.dir = os.path.join(workdir, "pg")
+    def __init__(self, workdir, fast=True, settings="", name="pg"):
+        self.dir = os.path.join(workdir, name)
         self.socket = os.path.join(self.dir, "s")
         self.data = os.path.join(self.dir, "data")
         self.log = os.path.join(self.dir, "log")
         self.user = "postgres" if proc.is_root() else proc.own_user()
         self._bin = bindir()
+        self._make_folders()
         self._init(fast, settings)
 
-    def _init(self, fast, settings):
+    def _make_folders(self):
         for path in (self.dir, self.socket):
             os.mkdir(path)
             os.chmod(path, 0o755)
             proc.give(path, self.user)
+
+    def _init(self, fast, settings):
         self._tool("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8",
                    "--locale=C.UTF-8", "--no-sync", "-A", "trust")
         conf = SETTINGS % {"socket": self.socket} + (FAST if fast else "") + settings
@@ -141,6 +145,15 @@ class Cluster:
     def value(self, sql, **kwargs):
         """The first column of the first row."""
         return self.psql(sql, **kwargs)[0][0]
+
+    def set(self, **settings):
+        """Change settings of the running server that need no restart."""
+        sql = "".join("ALTER SYSTEM SET %s = %s;\n" % (name, quote(value)) for name, value in settings.items())
+        self.psql(sql + "SELECT pg_reload_conf()", dbname="postgres")
+
+    def timeline(self):
+        """The timeline that a primary writes."""
+        return int(self.value("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)", dbname="postgres"), 16)
 
     def install(self):
         """Create the database and install the schema by the project's own tool."""
