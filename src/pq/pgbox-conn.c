@@ -51,6 +51,7 @@ static void conn_free(struct pgbox_conn *conn)
 	array_free(&conn->request.ops);
 	event_unref(&conn->event);
 	i_free(conn->conninfo);
+	i_free(conn->seen_path);
 	i_free(conn);
 }
 
@@ -115,7 +116,8 @@ static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
 		set1->idle_timeout_msecs == set2->idle_timeout_msecs &&
 		set1->prepare == set2->prepare &&
 		set1->check == set2->check &&
-		set1->check_stmt == set2->check_stmt;
+		set1->check_stmt == set2->check_stmt &&
+		null_strcmp(set1->seen_path, set2->seen_path) == 0;
 }
 
 struct pgbox_conn *
@@ -138,6 +140,9 @@ pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event
 	conn->set = *set;
 	conn->conninfo = i_strdup(set->conninfo);
 	conn->set.conninfo = conn->conninfo;
+	conn->seen_path = i_strdup(set->seen_path);
+	conn->set.seen_path = conn->seen_path;
+	conn->seen = pgbox_seen_get(conn->seen_path);
 	conn_set_event(conn, parent_event);
 	i_array_init(&conn->request.ops, 16);
 	DLLIST_PREPEND(&conns, conn);
@@ -219,6 +224,13 @@ void pgbox_conn_outage_begin(struct pgbox_conn *conn,
 	conn->outage_last_attempt = pgbox_link_now();
 }
 
+/* Returns TRUE if another process of this node has found a newer primary. */
+static bool conn_is_left_behind(struct pgbox_conn *conn)
+{
+	return conn->set.check && conn->checked == PGBOX_CHECKED_YES &&
+		pgbox_seen_is_newer(conn->seen, &conn->server);
+}
+
 void pgbox_conn_outage_end(struct pgbox_conn *conn)
 {
 	if (conn->outage.kind == PGBOX_ERROR_NONE)
@@ -270,6 +282,8 @@ int pgbox_conn_request_begin(struct pgbox_conn *conn,
 	conn_idle_timeout_remove(conn);
 	if (conn->state == PGBOX_CONN_IDLE && !pgbox_link_is_alive(conn))
 		conn_close(conn, "found dead");
+	if (conn->state == PGBOX_CONN_IDLE && conn_is_left_behind(conn))
+		conn_close(conn, "left behind by a failover");
 	if (conn->state == PGBOX_CONN_CLOSED &&
 	    (!conn_may_try(conn, error_r) || conn_connect(conn, error_r) < 0))
 		return -1;

@@ -16,6 +16,7 @@ from cluster import PASSWORD, Cluster
 from managesieve import SieveClient
 from node import Node
 from pooler import Pooler
+from standby import Standby
 
 
 class Lab:
@@ -26,6 +27,9 @@ class Lab:
         self.dir = proc.make_workdir()
         self.nodes = {}
         self._cluster = None
+        # standbys that follow, and those that were the cluster once, the last one last
+        self._standbys = []
+        self.former = []
         self._pooler = None
         self._users = 0
         self._clients = []
@@ -50,6 +54,21 @@ class Lab:
             self._cluster.start()
             self._cluster.install()
         return self._cluster
+
+    def standby(self, name, **kwargs):
+        """A standby that streams from the cluster. kwargs as for Standby."""
+        standby = Standby(self.cluster, self.dir, name, **kwargs)
+        self._standbys.append(standby)
+        standby.start()
+        standby.following()
+        return standby
+
+    def promote(self, standby):
+        """Make the standby the cluster of this lab."""
+        standby.promote()
+        self._standbys.remove(standby)
+        self.former.append(self._cluster)
+        self._cluster = standby
 
     @property
     def pooler(self):
@@ -143,7 +162,8 @@ class Lab:
             wrong = self._cluster.verify()
             if wrong:
                 reports["pgbox-schema verify"] = wrong
-            self._cluster.stop("immediate")
+            for cluster in self._standbys + self.former + [self._cluster]:
+                cluster.stop("immediate")
         if not keep:
             proc.remove_tree(self.dir)
         return reports
