@@ -89,9 +89,10 @@ class Deliver(Worker):
 
 
 class Change(Worker):
-    """APPEND, and then a command about that message, by its UID."""
+    """APPEND, and then commands about that message, by its UID. A session that
+    hasn't been told of it yet gets OK for nothing: the answers have to be there."""
 
-    command = ""
+    commands = ()
 
     def connect(self):
         super().connect()
@@ -99,22 +100,26 @@ class Change(Worker):
 
     def work(self, name):
         uid = self.client.ok("APPEND INBOX ", Lit(simple(0, subject=name))).code.split()[2]
-        return all(self.client.cmd(line % uid).ok for line in self.command.split(";"))
+        for line, answer in self.commands:
+            reply = self.client.cmd(line % uid)
+            if not (reply.ok and reply.all(answer)):
+                return False
+        return True
 
 
 class Store(Change):
     """STORE."""
-    command = "UID STORE %s +FLAGS (\\Flagged)"
+    commands = (("UID STORE %s +FLAGS (\\Flagged)", "FETCH"),)
 
 
 class Expunge(Change):
     """EXPUNGE."""
-    command = "UID STORE %s +FLAGS (\\Deleted);UID EXPUNGE %s"
+    commands = (("UID STORE %s +FLAGS (\\Deleted)", "FETCH"), ("UID EXPUNGE %s", "EXPUNGE"))
 
 
 class Move(Change):
     """MOVE."""
-    command = "UID MOVE %s box"
+    commands = (("UID MOVE %s box", "EXPUNGE"),)
 
 
 def found(lab, user):
