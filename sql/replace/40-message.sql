@@ -464,7 +464,9 @@ COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid,
 
 -- Returns the result if the transaction with this token committed, and
 -- nothing if it never will: inserting the token waits for a transaction that
--- holds it, and if that rolled back, takes its place for good.
+-- holds it, and if that rolled back, takes its place for good. A token that is there
+-- is written nevertheless: so with synchronous replication this waits for the
+-- standby, and what it says isn't lost with the primary.
 CREATE OR REPLACE FUNCTION pgbox.commit_claim(p_token uuid)
 RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
 LANGUAGE plpgsql VOLATILE
@@ -472,7 +474,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO pgbox.commit_token (token) VALUES (p_token)
-  ON CONFLICT ON CONSTRAINT commit_token_pkey DO NOTHING;
+  ON CONFLICT ON CONSTRAINT commit_token_pkey DO UPDATE SET token = EXCLUDED.token;
   RETURN QUERY
   SELECT t.prev_modseq, t.modseq, t.uids
     FROM pgbox.commit_token AS t

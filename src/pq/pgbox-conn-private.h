@@ -105,6 +105,9 @@ struct pgbox_request {
 	bool repeatable:1;
 	/* the server was asked to stop, and hasn't confirmed it */
 	bool cancelled:1;
+	/* what was committed may be lost with the primary: the synchronous
+	   standby hasn't got it */
+	bool unconfirmed:1;
 };
 
 struct pgbox_conn {

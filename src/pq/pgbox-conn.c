@@ -10,6 +10,11 @@
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
+/* What the server's warning comes from that a commit is done, but that it has given
+   up to wait for the synchronous standby: a cancellation ends only that. The text
+   is in the server's language, and the SQLSTATE that of any warning. */
+#define SOURCE_FUNCTION_SYNC_WAIT "SyncRepWaitForLSN"
+
 struct event_category pgbox_event_category_sql = {
 	.name = "pgbox-sql"
 };
@@ -197,7 +202,11 @@ static void conn_notice(void *context, const PGresult *res)
 	const char *severity =
 		PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *function =
+		PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
 
+	if (null_strcmp(function, SOURCE_FUNCTION_SYNC_WAIT) == 0)
+		conn->request.unconfirmed = TRUE;
 	if (null_strcmp(severity, "FATAL") == 0 ||
 	    null_strcmp(severity, "PANIC") == 0)
 		conn->link_doomed = TRUE;

@@ -386,6 +386,10 @@ static void request_handle_sync(struct pgbox_conn *conn)
 	struct pgbox_request *request = &conn->request;
 
 	i_assert(request_head(conn)->type == PGBOX_OP_SYNC);
+	if (request->unconfirmed && request->error.kind == PGBOX_ERROR_NONE) {
+		pgbox_error_set(&request->error, PGBOX_ERROR_IN_DOUBT,
+			"the synchronous standby doesn't confirm the commit");
+	}
 	if (request->stake == PGBOX_STAKE_COMMIT_SENT &&
 	    request->error.kind == PGBOX_ERROR_NONE)
 		request->stake = PGBOX_STAKE_COMMITTED;

@@ -4,6 +4,7 @@
 #include "guid.h"
 #include "hostpid.h"
 #include "istream.h"
+#include "mkdir-parents.h"
 #include "strnum.h"
 #include "write-full.h"
 #include "pgbox-params.h"
@@ -105,6 +106,17 @@ static void seen_refresh(struct pgbox_seen *seen)
 	i_stream_destroy(&input);
 }
 
+/* Folders of caches may be deleted at any time, and it may lie there. */
+static int seen_mkdir(const char *path)
+{
+	const char *p = strrchr(path, '/');
+
+	if (p == NULL || p == path)
+		return -1;
+	return mkdir_parents(t_strdup_until(path, p), 0700) < 0 &&
+		errno != EEXIST ? -1 : 0;
+}
+
 /* A writer that didn't know of what another one has just written is followed by
    that one's next link, which notes its own again. */
 static int seen_write(struct pgbox_seen *seen, const char **error_r)
@@ -120,6 +132,9 @@ static int seen_write(struct pgbox_seen *seen, const char **error_r)
 			    guid_128_to_string(store->guid), store->generation);
 	}
 	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd == -1 && errno == ENOENT &&
+	    seen_mkdir(seen->path) == 0)
+		fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd == -1) {
 		*error_r = t_strdup_printf("open(%s) failed: %m", temp);
 		return -1;

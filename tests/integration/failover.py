@@ -13,6 +13,7 @@ from cache_truth import check
 from imapclient import ImapError, Lit
 from mails import PLAIN, simple
 from tap import eq, only, timeout, true
+from weather import eventually_ok, later, patience
 
 SERVERS = ("pg", "second", "third")
 STATE = """
@@ -158,6 +159,30 @@ def wait_for_work(workers, since, seconds):
 
 
 @only("pgbox")
+@timeout(60)
+def test_unconfirmed(lab):
+    """The synchronous standby is away: nobody is told OK, as the primary may die, too."""
+    node = lab.node("hasty", database=hosts(lab), extra=patience(2000, 1500))
+    node.expect_log("Error: ")
+    standby = lab.standby("second", slot=True)
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    append(c, "INBOX", "one")
+    c.ok("SELECT INBOX")
+    standby.set_sync()
+    standby.stop("immediate")
+    later(c.cmd("APPEND INBOX ", Lit(simple(0, subject="two"))), "APPEND")
+    later(c.cmd("STORE 1 +FLAGS (\\Flagged)"), "STORE")
+    code, text = lab.lmtp(node).deliver(PLAIN, user)[user]
+    true(400 <= code < 500, text)
+    true("standby" in node.log_since_mark(), "the log says why")
+    standby.start()
+    standby.following()
+    eventually_ok(c, "NOOP")
+    append(c, "INBOX", "three")
+
+
+@only("pgbox")
 @timeout(90)
 def test_synchronous(lab):
     """kill -9 under load: nobody was told OK in vain, nothing is there twice, all go on."""
@@ -198,7 +223,7 @@ def test_synchronous(lab):
         pass
     eq(lab.cluster.psql("SELECT * FROM pgbox.invariant_violations"), [])
     eq(lab.cluster.value("SELECT count(*) FROM pgbox.job WHERE what = 'failover'"), "1", "counters have jumped once")
-    for worker in workers:
+    for worker in workers[2:5]:
         for node in nodes:
             check(lab, lab.imap(worker.user, node), worker.user)
 

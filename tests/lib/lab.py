@@ -56,7 +56,10 @@ class Lab:
         return self._cluster
 
     def standby(self, name, **kwargs):
-        """A standby that streams from the cluster. kwargs as for Standby."""
+        """The named standby of the cluster, made at first use. kwargs as for Standby."""
+        for standby in self._standbys:
+            if standby.name == name:
+                return standby
         standby = Standby(self.cluster, self.dir, name, **kwargs)
         self._standbys.append(standby)
         standby.start()
