@@ -131,7 +131,9 @@ BEGIN
   IF v_timeline IS NULL THEN
     UPDATE pgbox.store AS s SET timeline = pgbox.timeline_now();
   ELSIF v_timeline <> pgbox.timeline_now() THEN
-    SELECT * INTO v_jump FROM pgbox.counters_jump(1000000, 1073741824, p_seen);
+    SELECT j.mailboxes, j.messages, j.new_uidvalidity, j.epoch
+      INTO v_jump
+      FROM pgbox.counters_jump(1000000, 1073741824, p_seen) AS j;
     PERFORM pgbox.job_record('failover', format('timeline %s after %s', pgbox.timeline_now(), v_timeline), to_jsonb(v_jump), 'done');
     RAISE LOG 'pgbox: timeline % after %: UIDs and modseqs of % mailboxes have jumped', pgbox.timeline_now(), v_timeline, v_jump.mailboxes;
   END IF;
@@ -171,17 +173,18 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.link_check(integer, integer, uuid[], bigint[]) IS 'What each link of a node begins with: is the schema of one of these versions, are the counters good for this timeline (else they jump), and is this store as new as the node has seen it? Returns what it is to remember';
 
--- Each write runs this: so no settings of its own, and timeline_now() written out,
--- which is a tenth of the time. What writes counters has a search_path.
+-- Each write runs this: so it is STABLE, for what is VOLATILE gets one more setting
+-- (90-grants.sql), and timeline_now() is written out, which is a tenth of the time.
 CREATE OR REPLACE FUNCTION pgbox.timeline_guard()
 RETURNS trigger
 LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   v_timeline integer;
 BEGIN
   SELECT s.timeline INTO v_timeline FROM pgbox.store AS s;
-  IF v_timeline <> ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8))::bit(32)::integer THEN
+  IF v_timeline <> ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer THEN
     RAISE EXCEPTION 'the counters are not good for this timeline: commits may have been lost'
       USING ERRCODE = 'PB014', HINT = 'The next new connection of Dovecot mends it, and so does SELECT pgbox.after_failover().';
   END IF;
