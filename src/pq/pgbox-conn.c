@@ -101,6 +101,8 @@ void pgbox_conns_free_unused(void)
 		if (conn->refcount == 0)
 			conn_free(conn);
 	}
+	if (conns == NULL)
+		pgbox_seen_free_all();
 }
 
 /* parent: whoever refers to it first, NULL: nobody does */

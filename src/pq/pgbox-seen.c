@@ -51,6 +51,18 @@ struct pgbox_seen *pgbox_seen_get(const char *path)
 	return seen;
 }
 
+void pgbox_seen_free_all(void)
+{
+	struct pgbox_seen *seen;
+
+	while ((seen = seen_list) != NULL) {
+		seen_list = seen->next;
+		array_free(&seen->stores);
+		i_free(seen->path);
+		i_free(seen);
+	}
+}
+
 /* Returns TRUE if this is news. */
 static bool seen_add(struct pgbox_seen *seen, const guid_128_t guid,
 		     int64_t generation)

@@ -16,10 +16,12 @@ struct pgbox_seen_server {
 	int64_t generation;
 };
 
-/* Get the memory with this file (NULL: of this process alone). It lives as long
-   as the process. The file is shared by the processes of a node; it is made when
-   there is something to write. */
+/* Get the memory with this file (NULL: of this process alone). It outlives
+   links. The file is shared by the processes of a node; it is made when there is
+   something to write. */
 struct pgbox_seen *pgbox_seen_get(const char *path);
+/* When the plugin is unloaded: nobody may refer to one any more. */
+void pgbox_seen_free_all(void);
 
 /* Append what the check of a link is told: the stores' GUIDs, and as many
    generations. */
