@@ -27,6 +27,7 @@ s|@MAIL_USER@|vmail|
 s|@MAIL_GROUP@|vmail|
 s|@INDEX_DIR@|/var/lib/pgbox/index|
 s|@CONTENT_DIR@|/var/lib/pgbox/content|
+s|@STATE_FILE@|/var/lib/pgbox/state|
 s|@HOME_DIR@|/var/lib/pgbox/home|
 s|@CONF_DIR@/tls-cert.pem|/etc/dovecot/private/dovecot.pem|
 s|@CONF_DIR@/tls-key.pem|/etc/dovecot/private/dovecot.key|

@@ -42,6 +42,7 @@ node_paths() {
 	CACHE_DIR=$NODE_DIR/cache
 	INDEX_DIR=$CACHE_DIR/index
 	CONTENT_DIR=$CACHE_DIR/content
+	STATE_FILE=$CACHE_DIR/state
 	OUTBOX_DIR=$NODE_DIR/outbox
 	SENDMAIL=$NODE_DIR/sendmail
 	DOVECOT_CONF=$NODE_DIR/dovecot.conf
@@ -102,7 +103,7 @@ node_conf() {
 	# first: $default_internal_user is looked up where it is used
 	is_root || fill dovecot-user.conf.in MAIL_USER MAIL_GROUP
 	fill dovecot.conf.in NODE NODE_DIR RUN_DIR LISTEN MAIL_USER MAIL_GROUP HOME_DIR INDEX_DIR \
-		CONTENT_DIR PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX NOTIFY POSTMASTER SENDMAIL \
+		CONTENT_DIR STATE_FILE PLUGIN_DIR CONF_DIR DB_CONNINFO AUTH_FIX NOTIFY POSTMASTER SENDMAIL \
 		IMAP_PORT IMAPS_PORT POP3_PORT LMTP_PORT SIEVE_PORT
 	printf '\n# Your own settings for this node.\n!include_try %s/local.conf\n' "$NODE_DIR"
 }

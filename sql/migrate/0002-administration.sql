@@ -1,6 +1,7 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
--- quota, policies), and the record of what they had done.
--- locks: account, mailbox, expunged, store
+-- quota, policies), and the record of what they had done; what tells that commits
+-- were lost.
+-- locks: account, mailbox, mailbox_counter, expunged, store
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -35,6 +36,18 @@ ALTER TABLE pgbox.store
   ADD CONSTRAINT store_retention_limit_check CHECK (retention <= '1000 years'::interval),
   ADD CONSTRAINT store_job_retention_check CHECK (job_retention BETWEEN '0'::interval AND '1000 years'::interval);
 COMMENT ON COLUMN pgbox.store.job_retention IS 'How long rows of job stay; purge removes older ones';
+
+ALTER TABLE pgbox.store
+  ADD COLUMN timeline integer,
+  ADD COLUMN generation bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN pgbox.store.timeline IS 'PostgreSQL''s timeline on which the counters are good; NULL: that of the first link. On another one they jump before anybody is served';
+COMMENT ON COLUMN pgbox.store.generation IS 'When the counters jumped last, in microseconds since 1970; 0: never. Nodes refuse a database with a lower one than they have seen: it was left behind by a failover';
+
+ALTER TABLE pgbox.mailbox_counter
+  ADD COLUMN message_floor bigint NOT NULL DEFAULT 0,
+  ADD CONSTRAINT mailbox_counter_message_floor_check CHECK (message_floor BETWEEN 0 AND highest_modseq);
+COMMENT ON COLUMN pgbox.mailbox_counter.message_floor IS 'The modseq of all messages whose own is lower: that of the last jump of the counters';
+COMMENT ON COLUMN pgbox.message_state.modseq IS 'Modseq of the message''s last change; it counts as mailbox_counter.message_floor if it is lower';
 
 CREATE TABLE pgbox.account_quota (
   account_id bigint NOT NULL,

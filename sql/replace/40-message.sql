@@ -97,8 +97,11 @@ BEGIN
   v_counter := pgbox.mailbox_lock(p_mailbox);
   v_modseq := v_counter.highest_modseq + pgbox.modseq_step();
   IF p_unchangedsince IS NOT NULL THEN
+    IF p_unchangedsince < v_counter.message_floor THEN
+      p_unchangedsince := 0;
+    END IF;
     RETURN QUERY
-    SELECT 2::smallint, s.uid, s.modseq, s.flags, s.keywords
+    SELECT 2::smallint, s.uid, GREATEST(s.modseq, v_counter.message_floor), s.flags, s.keywords
       FROM pgbox.message_state AS s
      WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids) AND s.modseq > p_unchangedsince;
   END IF;
@@ -479,7 +482,9 @@ COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid,
 
 -- Returns the result if the transaction with this token committed, and
 -- nothing if it never will: inserting the token waits for a transaction that
--- holds it, and if that rolled back, takes its place for good.
+-- holds it, and if that rolled back, takes its place for good. A token that is there
+-- is written nevertheless: so with synchronous replication this waits for the
+-- standby, and what it says isn't lost with the primary.
 CREATE OR REPLACE FUNCTION pgbox.commit_claim(p_token uuid)
 RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
 LANGUAGE plpgsql VOLATILE
@@ -487,7 +492,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   INSERT INTO pgbox.commit_token (token) VALUES (p_token)
-  ON CONFLICT ON CONSTRAINT commit_token_pkey DO NOTHING;
+  ON CONFLICT ON CONSTRAINT commit_token_pkey DO UPDATE SET token = EXCLUDED.token;
   RETURN QUERY
   SELECT t.prev_modseq, t.modseq, t.uids
     FROM pgbox.commit_token AS t
@@ -510,6 +515,9 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+  v_floor bigint;
+  v_since bigint;
 BEGIN
   SELECT 0, c.uid_next, c.highest_modseq,
          -- the newest tombstone, not EXISTS: statistics mix the modseqs of all
@@ -518,8 +526,9 @@ BEGIN
                (p_since > 0 AND c.highest_modseq > p_since
                 AND COALESCE((SELECT e.modseq FROM pgbox.expunged AS e
                                WHERE e.mailbox_id = p_mailbox
-                               ORDER BY e.modseq DESC LIMIT 1), 0) > p_since)::integer]
-    INTO kind, uid, modseq, info
+                               ORDER BY e.modseq DESC LIMIT 1), 0) > p_since)::integer],
+         c.message_floor
+    INTO kind, uid, modseq, info, v_floor
     FROM pgbox.mailbox AS m
     JOIN pgbox.mailbox_counter AS c ON c.mailbox_id = m.mailbox_id
    CROSS JOIN pgbox.store AS s
@@ -539,20 +548,21 @@ BEGIN
   IF p_since = 0 THEN
     -- a cold node: no tombstones, and the primary key gives the order
     RETURN QUERY
-    SELECT 1::smallint, s.uid, s.modseq, s.flags, s.keywords, NULL::bigint[], NULL::text
+    SELECT 1::smallint, s.uid, GREATEST(s.modseq, v_floor), s.flags, s.keywords, NULL::bigint[], NULL::text
       FROM pgbox.message_state AS s
      WHERE s.mailbox_id = p_mailbox
      ORDER BY s.uid;
     RETURN;
   END IF;
+  v_since := CASE WHEN p_since < v_floor THEN 0 ELSE p_since END;
   -- The inner order makes the planner take the index on modseq. Statistics
   -- mix the modseqs of all mailboxes: by them it would often take all of this
   -- mailbox for new, and read it in the order of the primary key.
   RETURN QUERY
   SELECT n.kind, n.uid, n.modseq, n.flags, n.keywords, NULL::bigint[], NULL::text
-    FROM ((SELECT 1::smallint AS kind, s.uid, s.modseq, s.flags, s.keywords
+    FROM ((SELECT 1::smallint AS kind, s.uid, GREATEST(s.modseq, v_floor) AS modseq, s.flags, s.keywords
              FROM pgbox.message_state AS s
-            WHERE s.mailbox_id = p_mailbox AND s.modseq > p_since
+            WHERE s.mailbox_id = p_mailbox AND s.modseq > v_since
             ORDER BY s.modseq
            OFFSET 0)
           UNION ALL

@@ -22,7 +22,7 @@ BEGIN
   FOR v_function IN
     SELECT p.oid FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pgbox'::regnamespace
-       AND p.proname IN ('schema_check', 'mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
+       AND p.proname IN ('schema_check', 'link_check', 'mailbox_create', 'mailbox_delete', 'mailbox_delete_node', 'mailbox_rename',
                          'mailbox_update', 'subscription_set', 'recent_claim', 'attribute_set', 'account_find',
                          'body_chunk_put', 'content_put', 'message_store', 'message_expunge',
                          'message_append', 'message_save', 'commit_claim', 'mailbox_pull', 'purge', 'quota_usage',
@@ -43,7 +43,7 @@ BEGIN
                          'folder_rename', 'folder_delete', 'folder_empty', 'folder_move',
                          'folder_set_hold', 'message_search', 'message_copy', 'messages_expire',
                          'messages_expunge', 'restore_preview', 'restore_mailbox', 'restore_account',
-                         'after_restore')
+                         'after_restore', 'after_failover')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
     IF (SELECT p.provolatile <> 'i' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN

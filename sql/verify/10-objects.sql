@@ -9,7 +9,7 @@ WITH admin (names) AS (
                 'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create', 'folder_rename',
                 'folder_delete', 'folder_empty', 'folder_move', 'folder_set_hold',
                 'message_search', 'message_copy', 'messages_expire', 'messages_expunge',
-                'restore_preview', 'restore_mailbox', 'restore_account', 'after_restore']))
+                'restore_preview', 'restore_mailbox', 'restore_account', 'after_restore', 'after_failover']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL

@@ -217,5 +217,5 @@ int pgbox_quota_get(struct pgbox_conn *conn, const char *account,
 void pgbox_schema_set_check(struct pgbox_conn_settings *set)
 {
 	set->check = TRUE;
-	set->check_stmt = PGBOX_STMT_SCHEMA_CHECK;
+	set->check_stmt = PGBOX_STMT_LINK_CHECK;
 }

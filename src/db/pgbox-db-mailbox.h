@@ -114,7 +114,9 @@ int pgbox_quota_get(struct pgbox_conn *conn, const char *account,
 	ATTR_WARN_UNUSED_RESULT;
 
 /* Let connections with these settings refuse a database without our schema,
-   or with one that is too old or too new for our statements. */
+   or with one that is too old or too new for our statements, or that was left
+   behind by a failover. On a timeline of PostgreSQL's that the store hasn't been
+   on its counters jump before anything else is done. */
 void pgbox_schema_set_check(struct pgbox_conn_settings *set);
 
 /* Mailbox attributes (RFC 5464). value NULL: remove. changed_at 0: now. */

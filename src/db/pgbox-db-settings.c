@@ -67,6 +67,9 @@ int pgbox_db_settings_get(pgbox_setting_get_t *get, void *context,
 	    settings_get_prepare(get, context, &set_r->prepare, error_r) < 0)
 		return -1;
 	pgbox_schema_set_check(set_r);
+	set_r->seen_path = get("pgbox_state_file", context);
+	if (set_r->seen_path != NULL && *set_r->seen_path == '\0')
+		set_r->seen_path = NULL;
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "pgbox-error.h"
 #include "pgbox-stmt-table.h"
 #include "pgbox-query.h"
+#include "pgbox-seen.h"
 
 #include <libpq-fe.h>
 
@@ -19,6 +20,7 @@
    connect   makes a PGconn
    conn      the object above links: sharing, idle closing, outages
    request   statements sent and their answers, in order
+   seen      how new the stores are that were seen
    result    rows and their columns, result-array: columns that are arrays
    query     one statement in a transaction of its own
    pipeline  several statements as one transaction
@@ -103,6 +105,9 @@ struct pgbox_request {
 	bool repeatable:1;
 	/* the server was asked to stop, and hasn't confirmed it */
 	bool cancelled:1;
+	/* what was committed may be lost with the primary: the synchronous
+	   standby hasn't got it */
+	bool unconfirmed:1;
 };
 
 struct pgbox_conn {
@@ -111,15 +116,18 @@ struct pgbox_conn {
 	int refcount;
 
 	/* set.conninfo points to it */
-	char *conninfo;
+	char *conninfo, *seen_path;
 	struct pgbox_conn_settings set;
 	struct event *event;
+	struct pgbox_seen *seen;
 
 	enum pgbox_conn_state state;
 	/* NULL in state CLOSED only */
 	PGconn *pg;
 	enum pgbox_prepared prepared[PGBOX_STMT_COUNT];
 	enum pgbox_checked checked;
+	/* what the check said of this link's server */
+	struct pgbox_seen_server server;
 	/* the server announced the end of this session */
 	bool link_doomed;
 	/* in state IDLE; NULL without an ioloop */

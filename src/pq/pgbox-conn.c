@@ -12,6 +12,11 @@
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
+/* What the server's warning comes from that a commit is done, but that it has given
+   up to wait for the synchronous standby: a cancellation ends only that. The text
+   is in the server's language, and the SQLSTATE that of any warning. */
+#define SOURCE_FUNCTION_SYNC_WAIT "SyncRepWaitForLSN"
+
 struct event_category pgbox_event_category_sql = {
 	.name = "pgbox-sql"
 };
@@ -53,6 +58,7 @@ static void conn_free(struct pgbox_conn *conn)
 	array_free(&conn->request.ops);
 	event_unref(&conn->event);
 	i_free(conn->conninfo);
+	i_free(conn->seen_path);
 	i_free(conn);
 }
 
@@ -97,6 +103,8 @@ void pgbox_conns_free_unused(void)
 		if (conn->refcount == 0)
 			conn_free(conn);
 	}
+	if (conns == NULL)
+		pgbox_seen_free_all();
 }
 
 /* parent: whoever refers to it first, NULL: nobody does */
@@ -119,7 +127,8 @@ static bool conn_settings_equal(const struct pgbox_conn_settings *set1,
 		set1->prepare == set2->prepare &&
 		set1->spare == set2->spare &&
 		set1->check == set2->check &&
-		set1->check_stmt == set2->check_stmt;
+		set1->check_stmt == set2->check_stmt &&
+		null_strcmp(set1->seen_path, set2->seen_path) == 0;
 }
 
 struct pgbox_conn *
@@ -142,6 +151,9 @@ pgbox_conn_get(const struct pgbox_conn_settings *set, struct event *parent_event
 	conn->set = *set;
 	conn->conninfo = i_strdup(set->conninfo);
 	conn->set.conninfo = conn->conninfo;
+	conn->seen_path = i_strdup(set->seen_path);
+	conn->set.seen_path = conn->seen_path;
+	conn->seen = pgbox_seen_get(conn->seen_path);
 	conn_set_event(conn, parent_event);
 	i_array_init(&conn->request.ops, 16);
 	DLLIST_PREPEND(&conns, conn);
@@ -211,7 +223,11 @@ static void conn_notice(void *context, const PGresult *res)
 	const char *severity =
 		PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *function =
+		PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
 
+	if (null_strcmp(function, SOURCE_FUNCTION_SYNC_WAIT) == 0)
+		conn->request.unconfirmed = TRUE;
 	if (null_strcmp(severity, "FATAL") == 0 ||
 	    null_strcmp(severity, "PANIC") == 0)
 		conn->link_doomed = TRUE;
@@ -250,6 +266,13 @@ void pgbox_conn_outage_begin(struct pgbox_conn *conn,
 	error->logged = TRUE;
 	conn->outage = *error;
 	conn->outage_last_attempt = pgbox_clock_usecs();
+}
+
+/* Returns TRUE if another process of this node has found a newer primary. */
+static bool conn_is_left_behind(struct pgbox_conn *conn)
+{
+	return conn->set.check && conn->checked == PGBOX_CHECKED_YES &&
+		pgbox_seen_is_newer(conn->seen, &conn->server);
 }
 
 void pgbox_conn_outage_end(struct pgbox_conn *conn)
@@ -321,6 +344,8 @@ int pgbox_conn_request_begin(struct pgbox_conn *conn,
 	conn_idle_timeout_remove(conn);
 	if (conn->state == PGBOX_CONN_IDLE && !pgbox_link_is_alive(conn))
 		conn_close(conn, "found dead");
+	if (conn->state == PGBOX_CONN_IDLE && conn_is_left_behind(conn))
+		conn_close(conn, "left behind by a failover");
 	if (conn->state == PGBOX_CONN_CLOSED &&
 	    (!conn_may_try(conn, error_r) || conn_connect(conn, error_r) < 0))
 		return -1;

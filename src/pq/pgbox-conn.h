@@ -28,10 +28,12 @@ struct pgbox_conn_settings {
 	unsigned int idle_timeout_msecs;
 	/* use named prepared statements; FALSE behind a pooler that can't */
 	bool prepare;
-	/* Each new link begins with the statement check_stmt, which has no
-	   parameters, returns no rows and fails if this database can't be
-	   used. It travels before the first request, in its transaction, and
-	   so costs no round trip. Its failure counts as an outage. */
+	/* Each new link begins with the statement check_stmt, which fails if
+	   this database can't be used. Its parameters are what was seen of
+	   stores (uuid[], bigint[]), it returns a row with the store and its
+	   generation: pgbox-seen.h. It travels before the first request, in
+	   its transaction, and so costs no round trip. Its failure counts as
+	   an outage. */
 	bool check;
 	enum pgbox_stmt check_stmt;
 	/* Another server can answer in place of this one (a replica): a
@@ -39,6 +41,9 @@ struct pgbox_conn_settings {
 	   nor repeated, outages are warnings, and after one the server is left
 	   alone for PGBOX_CONN_SPARE_RETRY_SECS. */
 	bool spare;
+	/* file in which processes of this node remember what was seen (NULL:
+	   each remembers it by itself) */
+	const char *seen_path;
 };
 
 #define PGBOX_CONN_SPARE_RETRY_SECS 10

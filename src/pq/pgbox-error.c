@@ -43,6 +43,9 @@ static const struct error_class error_classes[] = {
 	{ "57P05", PGBOX_ERROR_LOST },
 	{ "58", PGBOX_ERROR_DAMAGED },
 	{ "PB009", PGBOX_ERROR_SCHEMA },
+	/* a new link makes the counters good for its timeline */
+	{ "PB014", PGBOX_ERROR_LOST },
+	{ "PB015", PGBOX_ERROR_STALE },
 	{ "PB", PGBOX_ERROR_RULE },
 	{ "XX001", PGBOX_ERROR_DAMAGED },
 	{ "XX002", PGBOX_ERROR_DAMAGED },
@@ -103,6 +106,7 @@ bool pgbox_error_drops_connection(enum pgbox_error_kind kind)
 	case PGBOX_ERROR_LOST:
 	case PGBOX_ERROR_IN_DOUBT:
 	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_STALE:
 	case PGBOX_ERROR_SCHEMA:
 	case PGBOX_ERROR_DENIED:
 	case PGBOX_ERROR_DAMAGED:
@@ -133,6 +137,9 @@ const char *pgbox_error_hint(enum pgbox_error_kind kind)
 	case PGBOX_ERROR_STANDBY:
 		return "pgbox_db must lead to the primary, see "
 			"target_session_attrs";
+	case PGBOX_ERROR_STALE:
+		return "let pgbox_db lead to the new primary, and stop this "
+			"server or make it a standby";
 	case PGBOX_ERROR_SCHEMA:
 		return "pgbox-schema status tells what to do";
 	case PGBOX_ERROR_DENIED:

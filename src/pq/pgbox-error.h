@@ -19,6 +19,8 @@ enum pgbox_error_kind {
 	PGBOX_ERROR_BUSY,
 	/* the server is read-only (a standby) */
 	PGBOX_ERROR_STANDBY,
+	/* a primary that was left behind by a failover */
+	PGBOX_ERROR_STALE,
 	/* raised by our own SQL functions (SQLSTATE class PB) */
 	PGBOX_ERROR_RULE,
 	/* an integrity constraint (SQLSTATE class 23) */

@@ -1,6 +1,7 @@
 #include "lib.h"
 #include "pgbox-conn-private.h"
 #include "pgbox-listen.h"
+#include "pgbox-params.h"
 
 /* time between two attempts to connect: doubled after each one that failed */
 #define LISTEN_RETRY_MIN_MSECS 200
@@ -20,7 +21,10 @@ enum listen_state {
 
 struct pgbox_listen {
 	struct pgbox_conn_settings set;
-	char *conninfo;
+	char *conninfo, *seen_path;
+	struct pgbox_seen *seen;
+	/* of the link */
+	struct pgbox_seen_server server;
 	enum pgbox_stmt listen_stmt;
 	const struct pgbox_listen_callbacks *callbacks;
 	void *context;
@@ -170,12 +174,14 @@ static void listen_rows(struct pgbox_listen *listen, PGresult *res)
 	};
 	int row, count = PQntuples(res);
 
-	if (listen->state != LISTEN_BUSY || listen->row == NULL)
-		return;
 	for (row = 0; row < count; row++) T_BEGIN {
 		result.row = res;
 		result.row_number = row;
-		listen->row(&result, listen->done_context);
+		if (listen->state == LISTEN_CHECKING) {
+			pgbox_seen_note(listen->seen, &result, listen->event,
+					&listen->server);
+		} else if (listen->state == LISTEN_BUSY && listen->row != NULL)
+			listen->row(&result, listen->done_context);
 	} T_END;
 }
 
@@ -215,6 +221,32 @@ static void listen_set_connected(struct pgbox_listen *listen)
 	listen->callbacks->connected(listen->context);
 }
 
+/* The server was left behind by a failover: whoever is told to look would find
+   the new one, where nobody signals to us. */
+static bool listen_is_left_behind(struct pgbox_listen *listen)
+{
+	struct pgbox_error error;
+
+	if (!listen->set.check ||
+	    !pgbox_seen_is_newer(listen->seen, &listen->server))
+		return FALSE;
+	pgbox_error_set(&error, PGBOX_ERROR_LOST,
+			"this server was left behind by a failover");
+	listen_close(listen, &error);
+	return TRUE;
+}
+
+static void listen_check(struct pgbox_listen *listen)
+{
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_seen_add_params(listen->seen, params);
+		listen_send(listen, LISTEN_CHECKING, listen->set.check_stmt,
+			    params);
+	} T_END;
+}
+
 /* The statement under way has been answered. */
 static void listen_next(struct pgbox_listen *listen)
 {
@@ -226,7 +258,7 @@ static void listen_next(struct pgbox_listen *listen)
 			    NULL);
 	} else if (state == LISTEN_SUBSCRIBING) {
 		listen_set_connected(listen);
-	} else {
+	} else if (!listen_is_left_behind(listen)) {
 		listen->state = LISTEN_IDLE;
 		listen->done(!listen->failed, listen->done_context);
 	}
@@ -298,8 +330,7 @@ static void listen_set_up(struct pgbox_listen *listen)
 	listen->io_read = io_add(PQsocket(listen->pg), IO_READ,
 				 listen_input, listen);
 	if (listen->set.check) {
-		listen_send(listen, LISTEN_CHECKING, listen->set.check_stmt,
-			    NULL);
+		listen_check(listen);
 	} else {
 		listen_send(listen, LISTEN_SUBSCRIBING, listen->listen_stmt,
 			    NULL);
@@ -369,6 +400,9 @@ pgbox_listen_init(const struct pgbox_conn_settings *set,
 	listen->set = *set;
 	listen->conninfo = i_strdup(set->conninfo);
 	listen->set.conninfo = listen->conninfo;
+	listen->seen_path = i_strdup(set->seen_path);
+	listen->set.seen_path = listen->seen_path;
+	listen->seen = pgbox_seen_get(listen->seen_path);
 	listen->listen_stmt = listen_stmt;
 	listen->callbacks = callbacks;
 	listen->context = context;
@@ -390,6 +424,7 @@ void pgbox_listen_deinit(struct pgbox_listen **_listen)
 		PQfinish(listen->pg);
 	event_unref(&listen->event);
 	i_free(listen->conninfo);
+	i_free(listen->seen_path);
 	i_free(listen);
 }
 

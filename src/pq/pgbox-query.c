@@ -55,6 +55,7 @@ static bool query_may_repeat(struct query_attempts *attempts,
 		return TRUE;
 	case PGBOX_ERROR_LOST:
 	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_STALE:
 		/* Nothing was done, or it may be done again. A new link may
 		   also lead to the server that is the primary by now. */
 		if (attempts->relinked)

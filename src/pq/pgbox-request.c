@@ -119,12 +119,15 @@ void pgbox_request_clear(struct pgbox_conn *conn)
 	conn->request.ops = ops;
 }
 
-/* Transaction control has nothing worth planning. */
+/* Transaction control has nothing worth planning, and a link is checked once. */
 static bool request_wants_plan(const struct pgbox_conn *conn,
-			       const struct pgbox_stmt_def *def)
+			       enum pgbox_stmt stmt)
 {
+	const struct pgbox_stmt_def *def = &pgbox_stmt_table[stmt];
+
 	return conn->set.prepare &&
-		def->param_count + def->column_count > 0;
+		def->param_count + def->column_count > 0 &&
+		!(conn->set.check && stmt == conn->set.check_stmt);
 }
 
 static bool request_prepare(struct pgbox_conn *conn, enum pgbox_stmt stmt,
@@ -150,7 +153,7 @@ static bool request_send_list(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 	const char *plan_name = t_strconcat("pgbox-", def->name, NULL);
 
 	conn->request.unflushed_bytes += list->size + REQUEST_OVERHEAD_BYTES;
-	if (!request_wants_plan(conn, def)) {
+	if (!request_wants_plan(conn, stmt)) {
 		conn->request.unflushed_bytes += strlen(def->sql);
 		return PQsendQueryParams(conn->pg, def->sql, list->count,
 					 def->param_types, list->values,
@@ -187,6 +190,26 @@ request_send_op(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 	return op;
 }
 
+/* Queue what a new link begins with. Returns -1 if the link died. */
+static int
+request_send_check(struct pgbox_conn *conn, struct pgbox_error *error_r)
+{
+	struct pgbox_op *op;
+
+	T_BEGIN {
+		struct pgbox_params *params = pgbox_params_new();
+
+		pgbox_seen_add_params(conn->seen, params);
+		op = request_send_op(conn, conn->set.check_stmt, params,
+				     error_r);
+	} T_END;
+	if (op == NULL)
+		return -1;
+	op->check = TRUE;
+	conn->checked = PGBOX_CHECKED_SENT;
+	return 0;
+}
+
 int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		       struct pgbox_params *params,
 		       pgbox_pipeline_row_t *row_callback, void *row_context,
@@ -196,14 +219,10 @@ int pgbox_request_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 
 	i_assert(conn->state == PGBOX_CONN_BUSY);
 
-	if (conn->checked == PGBOX_CHECKED_NO) {
-		/* if it fails the server skips what follows */
-		op = request_send_op(conn, conn->set.check_stmt, NULL, error_r);
-		if (op == NULL)
-			return -1;
-		op->check = TRUE;
-		conn->checked = PGBOX_CHECKED_SENT;
-	}
+	/* if it fails the server skips what follows */
+	if (conn->checked == PGBOX_CHECKED_NO &&
+	    request_send_check(conn, error_r) < 0)
+		return -1;
 	op = request_send_op(conn, stmt, params, error_r);
 	if (op == NULL)
 		return -1;
@@ -331,6 +350,17 @@ static bool request_check_columns(struct pgbox_conn *conn, struct pgbox_op *op,
 	return FALSE;
 }
 
+static void request_handle_check(struct pgbox_conn *conn,
+				 const struct pgbox_op *op, PGresult *res)
+{
+	struct pgbox_result row = {
+		.def = &pgbox_stmt_table[op->stmt],
+		.row = res,
+	};
+
+	pgbox_seen_note(conn->seen, &row, conn->event, &conn->server);
+}
+
 /* The answer to COMMIT tells what happened. */
 static void request_handle_command(struct pgbox_conn *conn,
 				   struct pgbox_op *op, PGresult *res)
@@ -356,6 +386,10 @@ static void request_handle_sync(struct pgbox_conn *conn)
 	struct pgbox_request *request = &conn->request;
 
 	i_assert(request_head(conn)->type == PGBOX_OP_SYNC);
+	if (request->unconfirmed && request->error.kind == PGBOX_ERROR_NONE) {
+		pgbox_error_set(&request->error, PGBOX_ERROR_IN_DOUBT,
+			"the synchronous standby doesn't confirm the commit");
+	}
 	if (request->stake == PGBOX_STAKE_COMMIT_SENT &&
 	    request->error.kind == PGBOX_ERROR_NONE)
 		request->stake = PGBOX_STAKE_COMMITTED;
@@ -423,7 +457,9 @@ int pgbox_request_read(struct pgbox_conn *conn, bool wait,
 		op = request_head(conn);
 		if (PQresultStatus(res) != PGRES_SINGLE_TUPLE)
 			ret = request_handle_result(conn, res, error_r);
-		else if (request_check_columns(conn, op, res)) {
+		else if (request_check_columns(conn, op, res) && op->check)
+			request_handle_check(conn, op, res);
+		else if (!op->failed) {
 			op->row_count++;
 			*op_r = op;
 			*row_r = res;

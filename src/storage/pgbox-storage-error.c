@@ -90,6 +90,7 @@ static bool error_is_old(const struct pgbox_error *error)
 
 	switch (error->kind) {
 	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_STALE:
 	case PGBOX_ERROR_SCHEMA:
 	case PGBOX_ERROR_DENIED:
 	case PGBOX_ERROR_FULL:
@@ -121,6 +122,7 @@ error_translate(struct mail_user *user, const struct pgbox_error *error,
 	case PGBOX_ERROR_LOST:
 	case PGBOX_ERROR_IN_DOUBT:
 	case PGBOX_ERROR_STANDBY:
+	case PGBOX_ERROR_STALE:
 	case PGBOX_ERROR_SCHEMA:
 	case PGBOX_ERROR_DENIED:
 	case PGBOX_ERROR_FULL:

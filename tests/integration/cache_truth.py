@@ -14,12 +14,13 @@ from tap import eq, has, only, timeout, true
 STEP = 65536
 FLAG_BITS = {1: "\\Answered", 2: "\\Flagged", 4: "\\Deleted", 8: "\\Seen", 16: "\\Draft"}
 ROWS = """
-SELECT m.uid, s.modseq, s.flags, m.guid,
+SELECT m.uid, greatest(s.modseq, c.message_floor), s.flags, m.guid,
        coalesce((SELECT string_agg(k.name, ' ' ORDER BY k.name)
                    FROM pgbox.mailbox_keyword k
                   WHERE k.mailbox_id = m.mailbox_id AND k.number = ANY (s.keywords)), ''),
        to_char(m.received_at AT TIME ZONE 'UTC', 'DD-Mon-YYYY HH24:MI:SS')
   FROM pgbox.message m JOIN pgbox.message_state s USING (mailbox_id, uid)
+  JOIN pgbox.mailbox_counter c USING (mailbox_id)
  WHERE m.mailbox_id = %s ORDER BY m.uid
 """
 MAILBOX = """

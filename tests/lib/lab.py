@@ -29,6 +29,9 @@ class Lab:
         self.dir = proc.make_workdir()
         self.nodes = {}
         self._cluster = None
+        # standbys that follow, and those that were the cluster once, the last one last
+        self._standbys = []
+        self.former = []
         self._pooler = None
         self._standby = None
         self._users = 0
@@ -54,6 +57,24 @@ class Lab:
             self._cluster.start()
             self._cluster.install()
         return self._cluster
+
+    def standby(self, name, **kwargs):
+        """The named standby of the cluster, made at first use. kwargs as for Standby."""
+        for standby in self._standbys:
+            if standby.name == name:
+                return standby
+        standby = Standby(self.cluster, self.dir, name, **kwargs)
+        self._standbys.append(standby)
+        standby.start()
+        standby.following()
+        return standby
+
+    def promote(self, standby):
+        """Make the standby the cluster of this lab."""
+        standby.promote()
+        self._standbys.remove(standby)
+        self.former.append(self._cluster)
+        self._cluster = standby
 
     @property
     def pooler(self):
@@ -171,7 +192,8 @@ class Lab:
             wrong = self._cluster.verify()
             if wrong:
                 reports["pgbox-schema verify"] = wrong
-            self._cluster.stop("immediate")
+            for cluster in self._standbys + self.former + [self._cluster]:
+                cluster.stop("immediate")
         if not keep:
             proc.remove_tree(self.dir)
         return reports

@@ -29,6 +29,10 @@ class Standby(Cluster):
         with open(os.path.join(self.data, "postgresql.conf"), "a") as handle:
             handle.write("unix_socket_directories = '%s'\ncluster_name = '%s'\n" % (self.socket, self.name) + settings)
 
+        # where a primary that was a standby itself has its former slot
+        with open(os.path.join(self.data, "postgresql.auto.conf"), "a") as handle:
+            handle.write("primary_slot_name = '%s'\n" % self._slot)
+
     # -- following ---------------------------------------------------------
 
     def following(self):

@@ -45,7 +45,7 @@ struct pg_result {
 	const struct pgbox_stmt_def *def;
 	unsigned int row;
 	const char *severity, *sqlstate, *tag;
-	unsigned char value[8];
+	unsigned char value[16];
 };
 
 /* Write to the log that is returned by fake_pq_log(). */

@@ -180,7 +180,7 @@ static PGresult *fake_answer_rows(PGconn *pg, struct fake_op *op)
 	i_assert(op->single_row);
 	if (op->rows_returned < op->step->count) {
 		res = fake_pq_result(PGRES_SINGLE_TUPLE);
-		res->value[7] = ++op->rows_returned;
+		res->value[sizeof(res->value) - 1] = ++op->rows_returned;
 	} else {
 		op->answered = TRUE;
 		res = fake_pq_result(PGRES_TUPLES_OK);

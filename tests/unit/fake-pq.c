@@ -179,7 +179,14 @@ int PQgetisnull(const PGresult *res ATTR_UNUSED, int row ATTR_UNUSED,
 
 int PQgetlength(const PGresult *res, int row ATTR_UNUSED, int col)
 {
-	return res->def->column_types[col] == PGBOX_TYPE_BIGINT ? 8 : 4;
+	switch (res->def->column_types[col]) {
+	case PGBOX_TYPE_UUID:
+		return 16;
+	case PGBOX_TYPE_BIGINT:
+		return 8;
+	default:
+		return 4;
+	}
 }
 
 char *PQgetvalue(const PGresult *res, int row, int col)

@@ -5,6 +5,8 @@
 #include "pgbox-params.h"
 #include "fake-pq.h"
 
+#include <stdio.h>
+
 #define INSERT_ITEM_FIRST "prepare:insert-item exec:insert-item sync"
 #define COUNT_ITEMS_FIRST "prepare:count-items exec:count-items sync"
 
@@ -389,6 +391,58 @@ static void test_check(void)
 	       "finish");
 }
 
+/* What another process of this node has written */
+static void write_seen(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	test_assert(file != NULL);
+	test_assert(fputs(text, file) >= 0);
+	test_assert(fclose(file) == 0);
+}
+
+/* A node remembers the newest primary that one of its processes has seen. */
+static void test_seen(void)
+{
+	static const struct fake_pq_step steps[] = {
+		{ "check", FAKE_PQ_ROWS, 1, NULL },
+		{ "check", FAKE_PQ_ERROR, 0, "PB015" },
+		{ NULL, 0, 0, NULL }
+	};
+	char line[128] = "";
+	FILE *file;
+
+	set.check = TRUE;
+	set.check_stmt = PGBOX_STMT_CHECK;
+	set.seen_path = "test-pgbox-query.seen";
+	i_unlink_if_exists(set.seen_path);
+	start("a primary that was left behind", steps);
+	test_assert(run_write() == 0);
+	test_assert(run_write() == 0);
+	file = fopen(set.seen_path, "r");
+	test_assert(file != NULL && fgets(line, sizeof(line), file) != NULL &&
+		    fclose(file) == 0);
+	test_assert_strcmp(line, "00000000000000000000000000000001 1\n");
+
+	i_unlink(set.seen_path);
+	write_seen(set.seen_path, "nonsense\n"
+		   "00000000000000000000000000000002 7\n"
+		   "00000000000000000000000000000001 1\n");
+	test_assert(run_write() == 0);
+	i_unlink(set.seen_path);
+	write_seen(set.seen_path, "00000000000000000000000000000001 2\n");
+	test_expect_error_string("let pgbox_db lead to the new primary");
+	test_assert(run_write() == -1);
+	test_assert(error.kind == PGBOX_ERROR_STALE && error.logged);
+	test_expect_no_more_errors();
+	i_unlink(set.seen_path);
+	set.check = FALSE;
+	set.seen_path = NULL;
+	finish("connect exec:check " INSERT_ITEM_FIRST " exec:insert-item sync "
+	       "exec:insert-item sync finish "
+	       "connect exec:check " INSERT_ITEM_FIRST " finish");
+}
+
 static void test_await(void)
 {
 	static const struct fake_pq_step steps[] = { { NULL, 0, 0, NULL } };
@@ -468,6 +522,7 @@ int main(void)
 		test_deaf,
 		test_outage,
 		test_check,
+		test_seen,
 		test_await,
 		test_conninfo,
 		test_sharing,
