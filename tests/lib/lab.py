@@ -51,6 +51,14 @@ class Lab:
             self._cluster.install()
         return self._cluster
 
+    def use_cluster(self, cluster):
+        """Serve the whole run by this one, which isn't started yet."""
+        if self._cluster:
+            raise proc.LabError("there is a cluster already: the test needs a run of its own")
+        self._cluster = cluster
+        self._cluster.start()
+        self._cluster.install()
+
     @property
     def pooler(self):
         """PgBouncer in transaction mode, before the cluster."""
