@@ -102,7 +102,7 @@ def test_mailbox_names(lab):
     watch, user = Watch(lab), lab.user()
     client = lab.imap(user)
     taken = 0
-    for name in [name for name in ALL if name not in SQL[12:]]:
+    for name in [name for name in ALL if name not in SQL[12:]] + [mutf7(text) for text in TEXT[:8]]:
         if answered(client, "CREATE ", Lit(name)).ok:
             taken += 1
             name_taken(client, name)
@@ -370,7 +370,7 @@ def test_doveadm(lab):
     watch, user = Watch(lab), lab.user()
     node = lab.node()
     node.expect_log("BUG: Master sent us more than")
-    for text in (SQL[0], b"%s%n", TEXT[0].encode(), BROKEN[0], b"&AAA-", b"a\nb", b"\1", LONG[2]):
+    for text in (SQL[0], b"%s%n", TEXT[0].encode(), BROKEN[0], b"a\nb", LONG[2]):
         for args in ((b"mailbox", b"create", text), (b"mailbox", b"status", b"messages", text),
                      (b"pgbox", b"undelete", b"-m", text), (b"pgbox", b"undelete", b"-t", text, b"INBOX"),
                      (b"search", b"mailbox", text)):

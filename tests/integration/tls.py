@@ -14,6 +14,7 @@ from imapclient import ImapError
 from login import AUTH, compile_fix, template
 from mails import PLAIN, simple
 from node import AUTH as ANYBODY
+from node import command_of, descendants
 from push import exists, idler, quickly, wait_vouched
 from tap import eq, has, only, timeout, true
 
@@ -152,6 +153,59 @@ def test_verified(lab):
         true(encrypted(cluster, application), application)
     true(encrypted(cluster, "auth") or encrypted(cluster, ""), "auth")
     eq(schema_status(cluster, cluster.tls() + " user=postgres").returncode, 0)
+
+
+DEBUG = """
+mail_debug = yes
+auth_debug = yes
+auth_verbose = yes
+log_debug = (category=*)
+import_environment = $import_environment PGSERVICEFILE=%(folder)s/services
+plugin {
+  pgbox_db = service=mail
+}
+"""
+SERVICE = """[mail]
+%s
+user=pgbox_dovecot
+passfile=%s/pgpass
+"""
+
+
+@only("pgbox")
+@timeout(120)
+def test_secrets(lab):
+    """The database's password, from a passfile named in a service file, and auth's, are nowhere to be read.
+
+    Not in arguments, environments, logs of any level, nor in what doveconf prints."""
+    cluster = cluster_of(lab)
+    with open(os.path.join(lab.dir, "services"), "w") as handle:
+        handle.write(SERVICE % (cluster.tls().replace(" ", "\n"), os.path.join(lab.dir, "debug")))
+    node = sql_node(lab, "debug", cluster.tls(), lambda text: text, extra=DEBUG % {"folder": lab.dir})
+    wait_vouched(lab, node)
+    cluster.create_account("dora", "what dora knows")
+    waiting = node.imap()
+    waiting.ok('LOGIN dora "what dora knows"')
+    waiting.ok("SELECT INBOX")
+    eq(lab.lmtp(node).deliver(PLAIN, "dora")["dora"][0], 250)
+    waiting.ok("NOOP")
+    node.imap().no('LOGIN dora "something else that dora knows"')
+    node.doveadm("pgbox", "status")
+    true("Debug: " in node.log_text(), "logs are at debug level")
+    places = {"dovecot.log": node.log_text().encode()}
+    with open(cluster.log, "rb") as handle:
+        places["postgresql.log"] = handle.read()
+    for options in ((), ("-n",), ("-a",)):
+        places["doveconf %s" % (options,)] = proc.run(["doveconf", "-c", node.conf, *options]).stdout
+    for pid in descendants(node.pid()):
+        for name in ("cmdline", "environ"):
+            with open("/proc/%d/%s" % (pid, name), "rb") as handle:
+                places["%s of %s" % (name, command_of(pid))] = handle.read()
+    true(len(places) > 20, "processes are looked at")
+    for place, text in places.items():
+        for secret in (PASSWORD.encode(), b"dora knows"):
+            true(secret not in text, "%s has %r" % (place, secret))
+    waiting.close()
 
 
 def schema_status(cluster, conninfo):
