@@ -32,6 +32,6 @@ s|@HOME_DIR@|/var/lib/pgbox/home|
 s|@CONF_DIR@/tls-cert.pem|/etc/dovecot/private/dovecot.pem|
 s|@CONF_DIR@/tls-key.pem|/etc/dovecot/private/dovecot.key|
 s|@CONF_DIR@|/etc/dovecot|g
-s|@DB_CONNINFO@|host=db.example.org port=5432 dbname=mail|
+s|@DB_CONNINFO@|host=db.example.org port=5432 dbname=mail sslmode=verify-full sslrootcert=/etc/dovecot/db-ca.pem|
 s|@DB_PASSWORD@|SECRET|
 s|@POSTMASTER@|postmaster@example.org|

@@ -5,6 +5,7 @@
 #include "ioloop.h"
 #include "str.h"
 #include "time-util.h"
+#include "unichar.h"
 #include "imap-seqset.h"
 #include "imap-util.h"
 #include "mail-user.h"
@@ -295,6 +296,14 @@ static void undelete_check_args(const struct undelete_cmd_context *ctx,
 		i_fatal_status(EX_USAGE, "pgbox undelete: %s", error);
 }
 
+static void undelete_check_name(const char *name)
+{
+	if (name != NULL && !uni_utf8_str_is_valid(name)) {
+		i_fatal_status(EX_USAGE, "pgbox undelete: a mailbox's name "
+			       "has to be UTF-8");
+	}
+}
+
 static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
 			  const char *const args[])
 {
@@ -304,6 +313,8 @@ static void undelete_init(struct doveadm_mail_cmd_context *_ctx,
 	if (args[0] == NULL)
 		doveadm_mail_help_name("pgbox undelete");
 	undelete_check_args(ctx, args[1] != NULL);
+	undelete_check_name(args[0]);
+	undelete_check_name(ctx->into);
 	if (args[1] != NULL) {
 		p_array_init(&ctx->uids, _ctx->pool, 8);
 		if (imap_seq_set_nostar_parse(args[1], &ctx->uids) < 0) {

@@ -5,6 +5,7 @@
 #include "guid.h"
 #include "hash.h"
 #include "ioloop.h"
+#include "str-sanitize.h"
 #include "pgbox-notify-watch.h"
 #include "pgbox-notify-relay.h"
 
@@ -16,6 +17,9 @@
 /* Signals kept while there is no link. Beyond it other nodes find out by their
    own checks. */
 #define RELAY_PENDING_MAX 100000
+
+/* of a text that is no signal, in the log */
+#define RELAY_LOG_MAX 200
 
 struct relay_signal {
 	struct pgbox_signal signal;
@@ -329,7 +333,8 @@ static void relay_notified(const char *text, void *context)
 	if (pgbox_signal_parse(text, &signal))
 		pgbox_watches_signal(relay->watches, &signal);
 	else
-		e_warning(relay->event, "not a signal: \"%s\"", text);
+		e_warning(relay->event, "not a signal: \"%s\"",
+			  str_sanitize(text, RELAY_LOG_MAX));
 }
 
 static const struct pgbox_listen_callbacks relay_callbacks = {

@@ -7,8 +7,10 @@
 #include "hex-binary.h"
 #include "ostream.h"
 #include "str.h"
+#include "str-sanitize.h"
 #include "strescape.h"
 #include "strnum.h"
+#include "unichar.h"
 #include "master-service.h"
 #include "pgbox-notify-protocol.h"
 #include "pgbox-notify-watch.h"
@@ -16,6 +18,9 @@
 #include "pgbox-notify-session.h"
 
 #include <sys/socket.h>
+
+/* of what a session says and nobody understands, in the log */
+#define NOTIFY_LOG_MAX 200
 
 struct notify_session {
 	struct connection conn;
@@ -43,6 +48,14 @@ static void session_send(struct notify_session *session, const char *line)
 	}
 }
 
+/* Returns FALSE if it can't be an account's name. The server refuses a whole
+   statement for one text that isn't UTF-8: then nobody's signals would get
+   through. */
+static bool is_account(const char *name)
+{
+	return *name != '\0' && uni_utf8_str_is_valid(name);
+}
+
 /* Returns FALSE if KIND and KEY aren't what they must be. */
 static bool key_from_fields(const char *kind, const char *key,
 			    struct pgbox_watch_key *key_r)
@@ -53,7 +66,7 @@ static bool key_from_fields(const char *kind, const char *key,
 			key_r->mailbox_id > 0;
 	}
 	key_r->account = key;
-	return strcmp(kind, PGBOX_NOTIFY_KIND_ACCOUNT) == 0 && *key != '\0';
+	return strcmp(kind, PGBOX_NOTIFY_KIND_ACCOUNT) == 0 && is_account(key);
 }
 
 /* Returns NULL if the session has no watch of that number. */
@@ -96,7 +109,7 @@ static int session_changed(const char *const *args)
 	i_zero(&signal);
 	if (str_array_length(args) < 3 ||
 	    str_to_int64(args[0], &signal.mailbox_id) < 0 ||
-	    str_to_uint64(args[1], &signal.modseq) < 0 || *args[2] == '\0')
+	    str_to_uint64(args[1], &signal.modseq) < 0 || !is_account(args[2]))
 		return -1;
 	signal.account = args[2];
 	pgbox_relay_signal(sessions_relay, &signal);
@@ -196,7 +209,8 @@ static int session_input_args(struct connection *conn, const char *const *args)
 
 	if (session_input(session, args) < 0) {
 		e_error(conn->event, "not understood: %s",
-			t_strarray_join(args, " "));
+			str_sanitize(t_strarray_join(args, " "),
+				     NOTIFY_LOG_MAX));
 		return -1;
 	}
 	return 1;

@@ -63,6 +63,39 @@ static const char *connect_message(const char *message)
 	return str_c(str);
 }
 
+/* What libpq says when TLS is what failed, and what to do about it. Its own
+   words name no remedy, or that of a client who would rather not verify. */
+static const struct {
+	const char *said, *remedy;
+} connect_tls_remedies[] = {
+	{ "certificate verify failed", "the server's certificate has expired, "
+	  "or no authority in sslrootcert has signed it: openssl s_client "
+	  "-starttls postgres -connect HOST:PORT -CAfile FILE tells which" },
+	{ "does not match host name", "the host of pgbox_db must be a name "
+	  "that the server's certificate has" },
+	{ "root certificate file", "sslrootcert must be a file that the mail "
+	  "user can read, with the authority that signed the server's "
+	  "certificate" },
+	{ "server does not support SSL", "switch it on in postgresql.conf "
+	  "(ssl, ssl_cert_file, ssl_key_file)" },
+	{ "private key file", "sslkey must be a file of the user that reads "
+	  "it, with mode 0600, or of root with mode 0640" },
+};
+
+/* Returns "" if it has nothing to do with TLS. */
+static const char *connect_remedy(const char *message)
+{
+	unsigned int i;
+
+	for (i = 0; i < N_ELEMENTS(connect_tls_remedies); i++) {
+		if (strstr(message, connect_tls_remedies[i].said) != NULL) {
+			return t_strconcat("- ",
+				connect_tls_remedies[i].remedy, NULL);
+		}
+	}
+	return "";
+}
+
 void pgbox_error_from_connect(struct pgbox_error *error, PGconn *pg)
 {
 	enum pgbox_error_kind kind = PGBOX_ERROR_UNREACHABLE;
@@ -77,7 +110,8 @@ void pgbox_error_from_connect(struct pgbox_error *error, PGconn *pg)
 			kind = PGBOX_ERROR_DENIED;
 		if (kind != PGBOX_ERROR_DENIED && kind != PGBOX_ERROR_SCHEMA)
 			kind = PGBOX_ERROR_UNREACHABLE;
-		pgbox_error_set(error, kind, "%s", connect_message(message));
+		pgbox_error_set(error, kind, "%s%s", connect_message(message),
+				connect_remedy(message));
 		i_strocpy(error->sqlstate, sqlstate, sizeof(error->sqlstate));
 	} T_END;
 }

@@ -17,12 +17,16 @@
 #include "array.h"
 #include "buffer.h"
 #include "istream.h"
+#include "unichar.h"
 #include "mailbox-attribute-private.h"
 #include "pgbox-error.h"
 #include "pgbox-storage.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-list.h"
 #include "pgbox-attribute.h"
+
+/* as mailbox_attribute_key_check in the database has it */
+#define ATTRIBUTE_MAX_KEY 1024
 
 #define PGBOX_ATTRIBUTE_CONTEXT(obj) \
 	MODULE_CONTEXT(obj, pgbox_attribute_module)
@@ -72,6 +76,22 @@ attribute_check_type(struct mailbox *box, enum mail_attribute_type type_flags)
 		mail_storage_set_error(box->storage, MAIL_ERROR_NOTPOSSIBLE,
 			"Private attributes not available in "
 			"others' mailboxes");
+		return FALSE;
+	}
+	return TRUE;
+}
+
+/* Returns FALSE with the mailbox's error set if the database doesn't take it. */
+static bool attribute_check_key(struct mailbox *box, const char *key)
+{
+	if (strlen(key) > ATTRIBUTE_MAX_KEY) {
+		mail_storage_set_error(box->storage, MAIL_ERROR_PARAMS,
+				       "Attribute name too long");
+		return FALSE;
+	}
+	if (!uni_utf8_str_is_valid(key)) {
+		mail_storage_set_error(box->storage, MAIL_ERROR_PARAMS,
+				       "Attribute name is not valid UTF-8");
 		return FALSE;
 	}
 	return TRUE;
@@ -176,7 +196,8 @@ int pgbox_mailbox_attribute_set(struct mailbox_transaction_context *t,
 	struct pgbox_attribute_transaction *at;
 	struct pgbox_attribute_change change;
 
-	if (!attribute_check_type(t->box, type_flags))
+	if (!attribute_check_type(t->box, type_flags) ||
+	    !attribute_check_key(t->box, key))
 		return -1;
 	at = attribute_transaction_get(t);
 	i_zero(&change);

@@ -57,9 +57,9 @@ class World:
         self.lab = lab
         self.seed = seed
         self.rng = random.Random(seed)
-        lab.standby.delay(LAG)
+        lab.replica.delay(LAG)
         memory = lab.node("memory", notify=True, extra=NO_POLL + NO_CHECK, location=":INDEX=MEMORY",
-                          replica=lab.standby.uri("pgbox_dovecot"))
+                          replica=lab.replica.uri("pgbox_dovecot"))
         self.nodes = (*nodes(lab, "main", "second", extra=NO_CHECK), memory)
         wait_vouched(lab, memory)
         for node in self.nodes:

@@ -512,6 +512,25 @@ def test_wrong_words(lab):
 
 
 @only("pgbox")
+@timeout(60)
+def test_names_that_the_server_refuses(lab):
+    """A name that isn't UTF-8 holds up nobody else's signals and checks."""
+    one, two = nodes(lab)
+    one.expect_log("Error: .*not understood")
+    user = lab.user(one)
+    waiting, _ = idler(lab, user, two)
+    for words in (("CHANGED", 0, 0, "a\udcff"), ("CHANGED", 7, 65536, "\udcc0\udcaf"),
+                  ("WATCH", 1, "A", "a\udcff\n", 0, store_guid(lab))):
+        bad = NotifyClient(one.notify_socket())
+        bad.send(*words)
+        eq(bad.line(), [], repr(words))
+        bad.close()
+    lab.imap(user, one).ok("APPEND INBOX ", Lit(simple(1)))
+    quickly(waiting, exists(1))
+    wait_vouched(lab, one)
+
+
+@only("pgbox")
 @timeout(120)
 def test_turns(lab):
     """However many wait for one mailbox, only a few look at a time."""

@@ -28,7 +28,7 @@ class Reader:
         self.lab = lab
         if name not in lab.nodes:
             proxies = [Proxy(os.path.join(lab.dir, name + kind), server.socket)
-                       for kind, server in (("-primary", lab.cluster), ("-replica", replica or lab.standby))]
+                       for kind, server in (("-primary", lab.cluster), ("-replica", replica or lab.replica))]
             uris = ["host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder for proxy in proxies]
             lab.node(name, database=uris[0], replica=uris[1], extra=LONG).proxies = proxies
         self.node = lab.nodes[name]
@@ -83,12 +83,12 @@ def state(client):
 @contextlib.contextmanager
 def paused(lab):
     """The standby stays as it is."""
-    lab.standby.pause()
+    lab.replica.pause()
     try:
         yield
     finally:
-        lab.standby.resume()
-        lab.standby.catch_up()
+        lab.replica.resume()
+        lab.replica.catch_up()
 
 
 def warnings(reader):
@@ -106,7 +106,7 @@ def test_content_comes_from_the_replica(lab):
     lab.imap(user).ok("APPEND INBOX ", Lit(large))
     plain = lab.imap(user)
     plain.ok("SELECT INBOX")
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     client = selected(lab, reader, user)
     got = {}
 
@@ -128,7 +128,7 @@ def test_what_has_not_arrived(lab):
     """It is read from the primary at once, and not one by one."""
     reader = Reader(lab, "reader")
     user = filled(lab, 60)
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     client = selected(lab, reader, user)
     with paused(lab):
         messages = with_mail(lab, user, range(100, 160))
@@ -157,7 +157,7 @@ def test_state_never_goes_back(lab):
     writer.ok("SELECT INBOX")
     for number in range(70):
         writer.ok("STORE %d FLAGS.SILENT (own%d)" % (number % 10 + 1, number // 10))
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     wanted = state(writer)
 
     def opened():
@@ -171,7 +171,7 @@ def test_state_never_goes_back(lab):
     # an index that is far behind
     for number in range(70):
         writer.ok("STORE %d FLAGS.SILENT (own%d \\Seen)" % (number % 10 + 1, number // 10))
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     wanted = state(writer)
     true(reader.count(opened)[1] >= 1, "far behind")
     # a replica that is behind
@@ -193,17 +193,17 @@ def test_down_and_back(lab):
     """Its death is noticed once, and not by clients; it is taken back."""
     reader = Reader(lab, "reader")
     user = filled(lab, 30, 50)
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     client = selected(lab, reader, user)
     eq(len(bodies(client, 1, 10)), 10)
-    lab.standby.kill()
+    lab.replica.kill()
     for first in (1, 11, 21):
         eq(len(bodies(client, first, first + 9)), 10)
     eq(len(warnings(reader)), 1)
     has(LEFT_OUT, warnings(reader)[0])
-    lab.standby.start()
-    lab.standby.following()
-    lab.standby.catch_up()
+    lab.replica.start()
+    lab.replica.following()
+    lab.replica.catch_up()
     time.sleep(RETRY + 0.5)
     eq(reader.count(lambda: eq(len(bodies(client, 1, 10)), 10))[1], 1)
     eq(len(warnings(reader)), 2)
@@ -216,7 +216,7 @@ def test_slow(lab):
     """It is waited for once, for pgbox_replica_timeout."""
     reader = Reader(lab, "reader")
     user = filled(lab, 30, 50)
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     client = selected(lab, reader, user)
     eq(len(bodies(client, 1, 10)), 10)
     reader.replica.stall()
@@ -244,7 +244,7 @@ def test_dies_while_it_is_read(lab):
     writer.ok("SELECT INBOX")
     for number in range(70):
         writer.ok("STORE 1 FLAGS.SILENT (own%d)" % number)
-    lab.standby.catch_up()
+    lab.replica.catch_up()
     for statement in (b"pgbox-body-chunks", b"pgbox-message-fetch", b"pgbox-mailbox-pull"):
         reader.replica.cut_at(statement)
         client = selected(lab, reader, user)

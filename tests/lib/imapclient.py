@@ -122,6 +122,10 @@ def shorten(raw, limit=300):
     return text if len(text) <= limit else "%s...[%d bytes]" % (text[:limit], len(raw))
 
 
+# what a bracket after it belongs to; elsewhere it is a character as others are
+SECTION = re.compile(rb"(BODY|BINARY)(\.\w+)?", re.I)
+
+
 class Parser:
     """Reads the tokens of one complete response."""
 
@@ -193,11 +197,13 @@ class Parser:
         start, depth, in_string = self.at, 0, False
         while self.at < len(self.raw):
             byte = self.raw[self.at:self.at + 1]
-            if depth and byte == b'"':
+            if in_string and byte == b"\\":
+                self.at += 1
+            elif depth and byte == b'"':
                 in_string = not in_string
             elif in_string:
                 pass
-            elif byte == b"[":
+            elif byte == b"[" and (depth or SECTION.fullmatch(self.raw, start, self.at)):
                 depth += 1
             elif byte == b"]":
                 depth -= 1

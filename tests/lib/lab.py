@@ -33,7 +33,6 @@ class Lab:
         self._standbys = []
         self.former = []
         self._pooler = None
-        self._standby = None
         self._users = 0
         self._clients = []
 
@@ -76,6 +75,14 @@ class Lab:
         self.former.append(self._cluster)
         self._cluster = standby
 
+    def use_cluster(self, cluster):
+        """Serve the whole run by this one, which isn't started yet."""
+        if self._cluster:
+            raise proc.LabError("there is a cluster already: the test needs a run of its own")
+        self._cluster = cluster
+        self._cluster.start()
+        self._cluster.install()
+
     @property
     def pooler(self):
         """PgBouncer in transaction mode, before the cluster."""
@@ -84,25 +91,20 @@ class Lab:
         return self._pooler
 
     @property
-    def standby(self):
-        """A streaming standby of the cluster."""
-        if not self._standby:
-            self._standby = Standby(self.cluster, self.dir)
-            self._standby.start()
-            self._standby.following()
-        return self._standby
+    def replica(self):
+        """A standby that nodes read from."""
+        return self.standby("replica")
 
     def _replica(self):
         """Where nodes read from, as PGBOX_TEST_REPLICA says."""
         lag = os.environ.get("PGBOX_TEST_REPLICA")
         if not lag:
             return ""
-        fresh = not self._standby
-        if fresh and lag == "paused":
-            self.standby.pause()
-        elif fresh:
-            self.standby.delay(lag)
-        return self.standby.uri("pgbox_dovecot")
+        if lag == "paused":
+            self.replica.pause()
+        else:
+            self.replica.delay(lag)
+        return self.replica.uri("pgbox_dovecot")
 
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
@@ -186,8 +188,6 @@ class Lab:
                 reports["%s/%s" % (node.name, name)] = text
         if self._pooler:
             self._pooler.stop()
-        if self._standby:
-            self._standby.stop("immediate")
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:

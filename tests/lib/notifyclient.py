@@ -19,8 +19,9 @@ class NotifyClient:
         self.version = self.line()
 
     def send(self, *fields):
-        """Send a line."""
-        self._socket.sendall(("\t".join(str(field) for field in fields) + "\n").encode())
+        """Send a line; a lone surrogate stands for a byte that is no UTF-8."""
+        line = "\t".join(str(field) for field in fields) + "\n"
+        self._socket.sendall(line.encode("utf-8", "surrogateescape"))
 
     def line(self, timeout=None):
         """The next line's fields; None if none comes in time, [] at the end."""
