@@ -12,7 +12,7 @@
 import os
 
 import proc
-from cluster import PASSWORD, Cluster
+from cluster import Cluster
 from managesieve import SieveClient
 from node import Node
 from pooler import Pooler
@@ -55,8 +55,12 @@ class Lab:
     def pooler(self):
         """PgBouncer in transaction mode, before the cluster."""
         if not self._pooler:
-            self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster.socket, PASSWORD)
+            self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster)
         return self._pooler
+
+    def conninfo(self):
+        """How the plugin's role reaches the database."""
+        return self.pooler.uri() if self.is_pooled else self.cluster.uri("pgbox_dovecot")
 
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
@@ -70,8 +74,8 @@ class Lab:
         kwargs.setdefault("preload", os.environ.get("PGBOX_TEST_PRELOAD", ""))
         if kwargs["storage"] == "pgbox":
             if self.is_pooled and "database" not in kwargs:
-                kwargs.update(database=self.pooler.uri(), direct=self.cluster.uri("pgbox_dovecot"))
-            kwargs.setdefault("database", self.cluster.uri("pgbox_dovecot"))
+                kwargs["direct"] = self.cluster.uri("pgbox_dovecot")
+            kwargs.setdefault("database", self.conninfo())
         self.nodes[name] = Node(self.dir, name, **kwargs)
         self.nodes[name].start()
 
