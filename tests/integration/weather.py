@@ -33,11 +33,14 @@ SOON = patience(2000, 3000)
 
 
 def stormy(lab, name="stormy", extra=SOON):
-    """(node, its proxy): a node that reaches PostgreSQL through a proxy."""
+    """(node, its proxy): a node that reaches PostgreSQL through a proxy. With a
+    pooler the weather is between that and PostgreSQL."""
     if name not in lab.nodes:
         proxy = Proxy(os.path.join(lab.dir, "proxy-" + name), lab.cluster.socket)
-        database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-        lab.node(name, database=database, extra=extra).proxy = proxy
+        way = {"database": "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder}
+        if lab.is_pooled:
+            way = {"database": lab.pooler(name, host=proxy.folder).uri(), "direct": lab.cluster.uri("pgbox_dovecot")}
+        lab.node(name, extra=extra, **way).proxy = proxy
     node = lab.nodes[name]
     node.proxy.disarm()
     # Errors are expected here; Panic and Fatal never are.

@@ -26,7 +26,7 @@ class Lab:
         self.dir = proc.make_workdir()
         self.nodes = {}
         self._cluster = None
-        self._pooler = None
+        self._poolers = {}
         self._users = 0
         self._clients = []
 
@@ -51,16 +51,16 @@ class Lab:
             self._cluster.install()
         return self._cluster
 
-    @property
-    def pooler(self):
-        """PgBouncer in transaction mode, before the cluster."""
-        if not self._pooler:
-            self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster)
-        return self._pooler
+    def pooler(self, name="main", **kwargs):
+        """The named PgBouncer before the cluster, started at first use. kwargs as
+        for Pooler."""
+        if name not in self._poolers:
+            self._poolers[name] = Pooler(os.path.join(self.dir, "pooler-" + name), self.cluster, **kwargs)
+        return self._poolers[name]
 
     def conninfo(self):
         """How the plugin's role reaches the database."""
-        return self.pooler.uri() if self.is_pooled else self.cluster.uri("pgbox_dovecot")
+        return self.pooler().uri() if self.is_pooled else self.cluster.uri("pgbox_dovecot")
 
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
@@ -141,8 +141,8 @@ class Lab:
             node.stop()
             for name, text in node.reports().items():
                 reports["%s/%s" % (node.name, name)] = text
-        if self._pooler:
-            self._pooler.stop()
+        for pooler in self._poolers.values():
+            pooler.stop()
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:

@@ -25,9 +25,9 @@ class Pooler:
     """Many links of one role, few backends.
 
     extra: settings that override the example's. auth_query: ask PostgreSQL who
-    may log in."""
+    may log in. host: where PostgreSQL is, if not at the cluster's socket."""
 
-    def __init__(self, folder, cluster, extra=HARSH, auth_query=False):
+    def __init__(self, folder, cluster, extra=HARSH, auth_query=False, host=None):
         self.folder = folder
         self.port = proc.PORTS.take(1)[0]
         self._process = None
@@ -38,7 +38,7 @@ class Pooler:
         self._user = "postgres" if proc.is_root() else proc.own_user()
         os.mkdir(folder, 0o755)
         proc.give(folder, self._user)
-        text = self._config(cluster) + extra
+        text = self._config(host or cluster.socket) + extra
         if auth_query:
             text = re.sub("(?m)^;(auth_user|auth_query) ", r"\1 ", text)
             users = cluster.install_user_lookup()
@@ -48,8 +48,8 @@ class Pooler:
         self._write("userlist.txt", users)
         self._start(program)
 
-    def _config(self, cluster):
-        return template("pgbouncer.ini.in", DB_NAME="pgbox", DB_HOST=cluster.socket, DB_PORT="5432",
+    def _config(self, host):
+        return template("pgbouncer.ini.in", DB_NAME="pgbox", DB_HOST=host, DB_PORT="5432",
                         POOLER_ADDRESS="127.0.0.1", POOLER_PORT=str(self.port), POOLER_RUN_DIR=self.folder,
                         POOLER_LOG_DIR=self.folder, POOLER_CONF_DIR=self.folder)
 
