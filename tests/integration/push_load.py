@@ -1,8 +1,12 @@
-"""What signals cost and how soon they come: figures, so nothing runs beside."""
+"""What signals cost, how soon they come, and what a crowd holds of PostgreSQL:
+figures, so nothing runs beside."""
 
+import os
 import resource
 import select
 import statistics
+import subprocess
+import threading
 import time
 
 import proc
@@ -13,8 +17,16 @@ from tap import eq, only, timeout, true
 
 LATENCY_ROUNDS = 40
 LATENCY_SECONDS = 0.05
-SESSIONS = 1000
-USERS = 10
+SESSIONS = 2000
+# each user's devices are spread over both nodes
+USERS = 200
+# sessions that work while the others wait
+ACTIVE = 50
+ACTIVE_SECONDS = 12
+PAUSE = 0.3
+BACKENDS_MAX = 60
+# how many log in at a time
+GATES = 3
 # what one service lets look at a time (pgbox_notify_wakes)
 WAKES = 8
 CROWD = """
@@ -58,6 +70,32 @@ def test_latency(lab):
     true(statistics.median(over) < LATENCY_SECONDS, "median %.3f s" % statistics.median(over))
 
 
+class Census:
+    """Counts the plugin's backends all the time."""
+
+    def __init__(self, lab):
+        self._path = os.path.join(lab.dir, "census")
+        self._out = open(self._path, "w")
+        self._psql = subprocess.Popen(["psql", "-XAtq", lab.cluster.uri()], stdin=subprocess.PIPE, stdout=self._out)
+        self._psql.stdin.write(b"SELECT count(*) FROM pg_stat_activity WHERE usename = 'pgbox_dovecot'\n\\watch 0.1\n")
+        self._psql.stdin.flush()
+        self._seen = 0
+
+    def highest(self):
+        """The largest number since the last call."""
+        with open(self._path) as handle:
+            counts = [int(line) for line in handle.read().split("\n")[:-1] if line]
+        new, self._seen = counts[self._seen:], len(counts)
+        return max(new)
+
+    def close(self):
+        """Count no more."""
+        self._psql.kill()
+        self._psql.wait()
+        self._psql.stdin.close()
+        self._out.close()
+
+
 class Crowd:
     """Sessions in IDLE, on two nodes in turn."""
 
@@ -68,42 +106,88 @@ class Crowd:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8 * SESSIONS), hard))
         self.nodes = nodes(lab, "crowd1", "crowd2", extra=CROWD)
         self.users = [lab.user(self.nodes[0]) for _ in range(USERS)]
-        self.sessions = []
+        # [(session, tag of its IDLE)], by the number of its user and device
+        self.sessions = [None] * SESSIONS
+
+    def _enter(self, gate):
+        for number in range(gate, SESSIONS, GATES):
+            self.sessions[number] = idler(self.lab, self.users[number % USERS], self.nodes[number // USERS % 2])
 
     def grow(self):
         """Log in and IDLE."""
-        for number in range(SESSIONS):
-            client, _ = idler(self.lab, self.users[number % USERS], self.nodes[number // USERS % 2])
-            self.sessions.append(client)
+        together(self._enter, range(GATES))
 
-    def highest_until_told(self, predicate):
-        """The largest number of connections seen until all have been told."""
-        pending = {session.fileno(): session for session in self.sessions}
-        highest = 0
+    def until_told(self, predicate):
+        """Wait until all have been told."""
+        pending = {session.fileno(): session for session, _ in self.sessions}
         while pending:
             for number in select.select(list(pending), [], [], 0.1)[0]:
                 pending.pop(number).wait_untagged(predicate)
-            highest = max(highest, backends(self.lab))
-        return highest
+
+    def work(self, number):
+        """One of them changes its INBOX, which its user's other devices see."""
+        session, tag = self.sessions[number]
+        session.done(tag)
+        until = time.monotonic() + ACTIVE_SECONDS
+        times = []
+        while time.monotonic() < until:
+            for command in (("STORE 1 +FLAGS (\\Seen)",), ("FETCH 1 BODY.PEEK[]",), ("APPEND INBOX ", Lit(simple(1))),
+                            ("STORE 1 -FLAGS (\\Seen)",), ("NOOP",)):
+                begun = time.monotonic()
+                session.ok(*command)
+                times.append(time.monotonic() - begun)
+                time.sleep(PAUSE)
+        return times
+
+
+def together(function, arguments):
+    """Call it in threads, one for each argument; return the results."""
+    results, failures = [], []
+
+    def call(argument):
+        try:
+            results.append(function(argument))
+        except Exception as error:  # pylint: disable=broad-except
+            failures.append(repr(error))
+    threads = [threading.Thread(target=call, args=(argument,)) for argument in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    eq(failures, [])
+    return results
 
 
 @only("pgbox")
 @timeout(400)
-def test_thousand_idle(lab):
-    """A thousand sessions in IDLE hold no connection to PostgreSQL but those of
-    the two services; when all have news they take turns."""
+def test_crowd(lab):
+    """2,000 sessions on two nodes. In IDLE they hold no connection to PostgreSQL but
+    those of the two services; when all have news they take turns; when 50 work,
+    PostgreSQL has at most 60 backends."""
     crowd = Crowd(lab)
+    census = Census(lab)
+    begun = time.monotonic()
     crowd.grow()
-    proc.wait_for(lambda: backends(lab) <= 10, 60, "connections to be closed")
-    time.sleep(3)
+    print("# %d sessions in IDLE after %.0f s, at most %d backends meanwhile" % (
+        SESSIONS, time.monotonic() - begun, census.highest()))
+    time.sleep(2)
     at_rest = backends(lab)
+    census.highest()
+    begun = time.monotonic()
     answers = lab.lmtp(crowd.nodes[0]).deliver(PLAIN, *crowd.users)
     eq({answer[0] for answer in answers.values()}, {250})
-    begun = time.monotonic()
-    highest = crowd.highest_until_told(exists(1))
+    delivered = time.monotonic() - begun
+    crowd.until_told(exists(1))
     took = time.monotonic() - begun
-    print("# %d sessions in IDLE: %d connections at rest, at most %d while all looked, in %.1f s" % (
-        SESSIONS, at_rest, highest, took))
-    true(at_rest <= 10, "%d connections at rest" % at_rest)
+    told = census.highest()
+    print("# %d backends at rest; %d while all were told of a message, within %.1f s, %.1f s of which to deliver" % (
+        at_rest, told, took, delivered))
+    times = sorted(sum(together(crowd.work, range(ACTIVE)), []))
+    busy = census.highest()
+    census.close()
+    print("# %d backends while %d worked; %d commands, median %.0f ms, 99%% %.0f ms" % (
+        busy, ACTIVE, len(times), statistics.median(times) * 1000, times[int(len(times) * 0.99)] * 1000))
+    true(at_rest <= 10, "%d backends at rest" % at_rest)
     # of the services, of sessions whose turn it is, and of the delivery
-    true(highest <= 2 + 2 * WAKES + 1, "%d connections at most" % highest)
+    true(told <= 2 + 2 * WAKES + 1, "%d backends while all looked" % told)
+    true(busy <= BACKENDS_MAX, "%d backends while %d worked" % (busy, ACTIVE))

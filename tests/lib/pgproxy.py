@@ -10,8 +10,10 @@ import socket
 import threading
 
 READY = b"Z"
-# A prepared statement of the plugin, or the end of a transaction.
-STATEMENT = re.compile(rb"pgbox-[a-z-]+\0|COMMIT\b")
+# A prepared statement of the plugin, one that is sent as it is (a Parse message
+# without a name), or the end of a transaction.
+STATEMENT = re.compile(rb"pgbox-[a-z-]+\0|(?<=P\0...\0)(?:SELECT|WITH)\b[^\0]{,160}|COMMIT\b", re.S)
+TAIL = 256
 
 
 class Proxy:
@@ -138,7 +140,7 @@ class Proxy:
                 break
             if not data or not send(server, data):
                 break
-            tail = data[-64:]
+            tail = data[-TAIL:]
         self._end(pair)
 
     def _spring(self, pair, data):
