@@ -120,6 +120,8 @@ struct pgbox_conn {
 	PGconn *pg;
 	enum pgbox_prepared prepared[PGBOX_STMT_COUNT];
 	enum pgbox_checked checked;
+	/* how many links in a row have died before the check was answered */
+	unsigned int unproven_links;
 	/* the server announced the end of this session */
 	bool link_doomed;
 	/* in state IDLE; NULL without an ioloop */

@@ -17,7 +17,7 @@ from tap import eq, only, timeout, true
 
 LATENCY_ROUNDS = 40
 LATENCY_SECONDS = 0.05
-SESSIONS = 2000
+SESSIONS = 400
 # each user's devices are spread over both nodes
 USERS = 200
 # sessions that work while the others wait
@@ -81,10 +81,14 @@ class Census:
         self._psql.stdin.flush()
         self._seen = 0
 
+    def _counts(self):
+        with open(self._path) as handle:
+            return [int(line) for line in handle.read().split("\n")[:-1] if line]
+
     def highest(self):
         """The largest number since the last call."""
-        with open(self._path) as handle:
-            counts = [int(line) for line in handle.read().split("\n")[:-1] if line]
+        proc.wait_for(lambda: len(self._counts()) > self._seen, 10, "a count")
+        counts = self._counts()
         new, self._seen = counts[self._seen:], len(counts)
         return max(new)
 
@@ -96,15 +100,43 @@ class Census:
         self._out.close()
 
 
+class Way:
+    """How the crowd reaches PostgreSQL: a socket that leads there, or to a pooler.
+    Sessions that have no connection find the other way when they need one."""
+
+    def __init__(self, lab):
+        self._lab = lab
+        self._folder = os.path.join(lab.dir, "way")
+        os.mkdir(self._folder)
+        self.lead(lab.cluster.socket, 5432)
+
+    def database(self):
+        """A conninfo string for nodes."""
+        return "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % self._folder
+
+    def lead(self, folder, port):
+        """From now on it leads to this socket."""
+        new = os.path.join(self._folder, "new")
+        os.symlink(os.path.join(folder, ".s.PGSQL.%d" % port), new)
+        os.rename(new, os.path.join(self._folder, ".s.PGSQL.5432"))
+
+    def lead_to_pooler(self):
+        """The same, to the example's PgBouncer."""
+        pooler = self._lab.pooler("crowd", extra="")
+        self.lead(pooler.folder, pooler.port)
+
+
 class Crowd:
     """Sessions in IDLE, on two nodes in turn."""
 
     def __init__(self, lab):
         self.lab = lab
+        self.way = Way(lab)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 4 * SESSIONS:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8 * SESSIONS), hard))
-        self.nodes = nodes(lab, "crowd1", "crowd2", extra=CROWD)
+        self.nodes = nodes(lab, "crowd1", "crowd2", extra=CROWD, database=self.way.database(),
+                           direct=lab.cluster.uri("pgbox_dovecot"))
         self.users = [lab.user(self.nodes[0]) for _ in range(USERS)]
         # [(session, tag of its IDLE)], by the number of its user and device
         self.sessions = [None] * SESSIONS
@@ -120,12 +152,17 @@ class Crowd:
     def until_told(self, predicate):
         """Wait until all have been told."""
         pending = {session.fileno(): session for session, _ in self.sessions}
+        poll = select.poll()
+        for number in pending:
+            poll.register(number, select.POLLIN)
         while pending:
-            for number in select.select(list(pending), [], [], 0.1)[0]:
+            for number, _ in poll.poll(100):
+                poll.unregister(number)
                 pending.pop(number).wait_untagged(predicate)
 
     def work(self, number):
-        """One of them changes its INBOX, which its user's other devices see."""
+        """One of them changes its INBOX, which its user's other devices see; how long
+        its commands took."""
         session, tag = self.sessions[number]
         session.done(tag)
         until = time.monotonic() + ACTIVE_SECONDS
@@ -137,6 +174,7 @@ class Crowd:
                 session.ok(*command)
                 times.append(time.monotonic() - begun)
                 time.sleep(PAUSE)
+        self.sessions[number] = (session, session.idle())
         return times
 
 
@@ -158,36 +196,52 @@ def together(function, arguments):
     return results
 
 
+def be_told(lab, crowd, census, number):
+    """All get a message; the largest number of backends meanwhile."""
+    census.highest()
+    begun = time.monotonic()
+    answers = lab.lmtp(crowd.nodes[0]).deliver(PLAIN, *crowd.users)
+    eq({answer[0] for answer in answers.values()}, {250})
+    delivered = time.monotonic() - begun
+    crowd.until_told(exists(number))
+    highest = census.highest()
+    print("# at most %d backends while all are told of a message; %.1f s after %.1f s to deliver it" % (
+        highest, time.monotonic() - begun - delivered, delivered))
+    return highest
+
+
+def be_busy(crowd, census, how):
+    """Some work and the others look on; the largest number of backends."""
+    census.highest()
+    times = sorted(sum(together(crowd.work, range(ACTIVE)), []))
+    highest = census.highest()
+    print("# %s: at most %d backends while %d of %d work; %d commands, median %.0f ms, 99%% %.0f ms" % (
+        how, highest, ACTIVE, SESSIONS, len(times), statistics.median(times) * 1000,
+        times[int(len(times) * 0.99)] * 1000))
+    return highest
+
+
 @only("pgbox")
 @timeout(400)
 def test_crowd(lab):
     """2,000 sessions on two nodes. In IDLE they hold no connection to PostgreSQL but
     those of the two services; when all have news they take turns; when 50 work,
-    PostgreSQL has at most 60 backends."""
+    PostgreSQL has at most 60 backends, and with PgBouncer no more than that has."""
     crowd = Crowd(lab)
     census = Census(lab)
     begun = time.monotonic()
     crowd.grow()
     print("# %d sessions in IDLE after %.0f s, at most %d backends meanwhile" % (
         SESSIONS, time.monotonic() - begun, census.highest()))
-    time.sleep(2)
-    at_rest = backends(lab)
-    census.highest()
-    begun = time.monotonic()
-    answers = lab.lmtp(crowd.nodes[0]).deliver(PLAIN, *crowd.users)
-    eq({answer[0] for answer in answers.values()}, {250})
-    delivered = time.monotonic() - begun
-    crowd.until_told(exists(1))
-    took = time.monotonic() - begun
-    told = census.highest()
-    print("# %d backends at rest; %d while all were told of a message, within %.1f s, %.1f s of which to deliver" % (
-        at_rest, told, took, delivered))
-    times = sorted(sum(together(crowd.work, range(ACTIVE)), []))
-    busy = census.highest()
-    census.close()
-    print("# %d backends while %d worked; %d commands, median %.0f ms, 99%% %.0f ms" % (
-        busy, ACTIVE, len(times), statistics.median(times) * 1000, times[int(len(times) * 0.99)] * 1000))
-    true(at_rest <= 10, "%d backends at rest" % at_rest)
+    proc.wait_for(lambda: backends(lab) == 2, 20, "connections to be closed")
     # of the services, of sessions whose turn it is, and of the delivery
+    told = be_told(lab, crowd, census, 1)
     true(told <= 2 + 2 * WAKES + 1, "%d backends while all looked" % told)
+    busy = be_busy(crowd, census, "without a pooler")
     true(busy <= BACKENDS_MAX, "%d backends while %d worked" % (busy, ACTIVE))
+    proc.wait_for(lambda: backends(lab) == 2, 20, "connections to be closed")
+    crowd.way.lead_to_pooler()
+    busy = be_busy(crowd, census, "with PgBouncer")
+    # default_pool_size
+    true(2 < busy <= 2 + 20, "%d backends while %d worked" % (busy, ACTIVE))
+    census.close()
