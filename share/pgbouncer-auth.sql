@@ -11,8 +11,7 @@ CREATE ROLE pgbouncer LOGIN;
 CREATE SCHEMA pgbouncer;
 GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
 
--- Only the plugin's role: whoever reads this secret can't log in with it, but
--- administrators have no business here.
+-- The plugin's role and no other: nobody else has business behind this pooler.
 CREATE FUNCTION pgbouncer.user_lookup(p_name text)
 RETURNS TABLE (name text, secret text)
 LANGUAGE sql STABLE SECURITY DEFINER

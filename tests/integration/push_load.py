@@ -17,12 +17,12 @@ from tap import eq, only, timeout, true
 
 LATENCY_ROUNDS = 40
 LATENCY_SECONDS = 0.05
-SESSIONS = 400
+SESSIONS = 2000
 # each user's devices are spread over both nodes
 USERS = 200
 # sessions that work while the others wait
 ACTIVE = 50
-ACTIVE_SECONDS = 12
+ACTIVE_SECONDS = 8
 PAUSE = 0.3
 BACKENDS_MAX = 60
 # how many log in at a time

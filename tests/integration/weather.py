@@ -37,10 +37,7 @@ def stormy(lab, name="stormy", extra=SOON):
     pooler the weather is between that and PostgreSQL."""
     if name not in lab.nodes:
         proxy = Proxy(os.path.join(lab.dir, "proxy-" + name), lab.cluster.socket)
-        way = {"database": "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder}
-        if lab.is_pooled:
-            way = {"database": lab.pooler(name, host=proxy.folder).uri(), "direct": lab.cluster.uri("pgbox_dovecot")}
-        lab.node(name, extra=extra, **way).proxy = proxy
+        lab.node(name, extra=extra, **lab.way_by(name, proxy.folder)).proxy = proxy
     node = lab.nodes[name]
     node.proxy.disarm()
     # Errors are expected here; Panic and Fatal never are.

@@ -15,7 +15,7 @@ import proc
 from cluster import Cluster
 from managesieve import SieveClient
 from node import Node
-from pooler import Pooler
+from pooler import HARSH, Pooler
 
 
 class Lab:
@@ -61,6 +61,14 @@ class Lab:
     def conninfo(self):
         """How the plugin's role reaches the database."""
         return self.pooler().uri() if self.is_pooled else self.cluster.uri("pgbox_dovecot")
+
+    def way_by(self, name, folder, extra=HARSH):
+        """Arguments of a Node that reaches PostgreSQL by the socket in that folder;
+        with a pooler that does, which then has the name and the settings."""
+        if self.is_pooled:
+            return {"database": self.pooler(name, host=folder, extra=extra).uri(),
+                    "direct": self.cluster.uri("pgbox_dovecot")}
+        return {"database": "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % folder}
 
     def node(self, name="main", **kwargs):
         """The named node, started at first use. kwargs as for Node."""
