@@ -34,4 +34,12 @@ s|@CONF_DIR@/tls-key.pem|/etc/dovecot/private/dovecot.key|
 s|@CONF_DIR@|/etc/dovecot|g
 s|@DB_CONNINFO@|host=db.example.org port=5432 dbname=mail sslmode=verify-full sslrootcert=/etc/dovecot/db-ca.pem|
 s|@DB_PASSWORD@|SECRET|
+s|@DB_HOST@|db.example.org|g
+s|@DB_PORT@|5432|g
+s|@DB_NAME@|mail|g
+s|@POOLER_ADDRESS@|127.0.0.1|g
+s|@POOLER_PORT@|6432|g
+s|@POOLER_RUN_DIR@|/var/run/postgresql|g
+s|@POOLER_LOG_DIR@|/var/log/postgresql|g
+s|@POOLER_CONF_DIR@|/etc/pgbouncer|g
 s|@POSTMASTER@|postmaster@example.org|

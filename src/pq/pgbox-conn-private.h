@@ -128,6 +128,8 @@ struct pgbox_conn {
 	enum pgbox_checked checked;
 	/* what the check said of this link's server */
 	struct pgbox_seen_server server;
+	/* how many links in a row have died before the check was answered */
+	unsigned int unproven_links;
 	/* the server announced the end of this session */
 	bool link_doomed;
 	/* in state IDLE; NULL without an ioloop */

@@ -65,6 +65,22 @@ static const char *link_current_stmt(struct pgbox_conn *conn)
 	return NULL;
 }
 
+/* The link has died without an answer to the first statement. Once may be
+   chance. Then it is a pooler, which lets us in while PostgreSQL is away: an
+   outage, as if we hadn't been let in. Work that the link was entrusted with
+   may be in doubt nevertheless. */
+static void link_died_unproven(struct pgbox_conn *conn,
+			       struct pgbox_error *error)
+{
+	struct pgbox_error outage = *error;
+
+	if (conn->unproven_links++ == 0)
+		return;
+	outage.kind = PGBOX_ERROR_UNREACHABLE;
+	pgbox_conn_outage_begin(conn, &outage);
+	error->logged = error->kind == PGBOX_ERROR_LOST;
+}
+
 void pgbox_link_set_dead(struct pgbox_conn *conn, const char *reason,
 			 struct pgbox_error *error_r)
 {
@@ -79,6 +95,8 @@ void pgbox_link_set_dead(struct pgbox_conn *conn, const char *reason,
 		kind = PGBOX_ERROR_IN_DOUBT;
 	pgbox_error_set(error_r, kind, "connection lost: %s", reason);
 	error_r->stmt = link_current_stmt(conn);
+	if (conn->checked == PGBOX_CHECKED_SENT)
+		link_died_unproven(conn, error_r);
 }
 
 /* The server has been silent until the deadline. The first time it is asked

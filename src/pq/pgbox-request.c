@@ -94,6 +94,7 @@ static void request_op_pop(struct pgbox_conn *conn)
 	}
 	if (op->check && !op->failed) {
 		conn->checked = PGBOX_CHECKED_YES;
+		conn->unproven_links = 0;
 		pgbox_conn_outage_end(conn);
 	}
 	request_op_finished(conn, op);

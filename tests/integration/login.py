@@ -15,6 +15,7 @@ import proc
 from imapclient import ImapClient, ImapError, Lit
 from mails import PLAIN
 from tap import eq, has, timeout, true
+from template import template
 
 AUTH = """
 auth_mechanisms = plain login scram-sha-256 xoauth2 oauthbearer
@@ -49,15 +50,6 @@ CLIENT = "test-client"
 SECRET = b"a secret of the pretended identity provider"
 
 
-def template(name, **values):
-    """A file of share/ with its @WORDS@ filled in."""
-    with open(os.path.join(proc.ROOT, "share", name)) as handle:
-        text = handle.read()
-    for key, value in values.items():
-        text = text.replace("@%s@" % key, value)
-    return text
-
-
 def node_of(lab):
     """A node that authenticates by the database."""
     if "login" in lab.nodes:
@@ -67,7 +59,7 @@ def node_of(lab):
     files = {
         "dovecot-sql.conf.ext": template(
             "dovecot-sql.conf.ext.in", DB_PASSWORD=pgcluster.PASSWORD,
-            DB_CONNINFO="host=%s port=5432 dbname=pgbox" % lab.cluster.socket),
+            DB_CONNINFO=lab.conninfo().replace(" user=pgbox_dovecot", "")),
         "dovecot-oauth2.conf.ext": template("dovecot-oauth2.conf.ext.in", CONF_DIR=folder),
         os.path.join("oauth-keys", CLIENT, "HS256", "k1"): base64.b64encode(SECRET).decode(),
     }

@@ -33,9 +33,9 @@ service imap-hibernate {
 NO_POLL = "mailbox_idle_check_interval = 1 hour\n"
 
 
-def nodes(lab, *names, extra=""):
-    """Nodes with the service, whose sessions don't poll."""
-    found = [lab.node(name, notify=True, extra=NO_POLL + extra) for name in names or ("push1", "push2")]
+def nodes(lab, *names, extra="", **kwargs):
+    """Nodes with the service, whose sessions don't poll. kwargs as for Node."""
+    found = [lab.node(name, notify=True, extra=NO_POLL + extra, **kwargs) for name in names or ("push1", "push2")]
     for node in found:
         wait_vouched(lab, node)
     return found

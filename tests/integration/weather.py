@@ -33,16 +33,31 @@ SOON = patience(2000, 3000)
 
 
 def stormy(lab, name="stormy", extra=SOON):
-    """(node, its proxy): a node that reaches PostgreSQL through a proxy."""
+    """(node, its proxy): a node that reaches PostgreSQL through a proxy. With a
+    pooler the weather is between that and PostgreSQL."""
     if name not in lab.nodes:
         proxy = Proxy(os.path.join(lab.dir, "proxy-" + name), lab.cluster.socket)
-        database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-        lab.node(name, database=database, extra=extra).proxy = proxy
+        lab.node(name, extra=extra, **lab.way_by(name, proxy.folder)).proxy = proxy
     node = lab.nodes[name]
     node.proxy.disarm()
     # Errors are expected here; Panic and Fatal never are.
     node.expect_log("Error: ")
     return node, node.proxy
+
+
+def calm(lab, proxy):
+    """PostgreSQL is back, and a pooler has noticed (server_login_retry)."""
+    proxy.refuse(False)
+    if lab.is_pooled:
+        time.sleep(1.1)
+
+
+def sent(lab, name):
+    """A pattern for cut_at(): the statement of sql/stmt, sent by name or as it is."""
+    if not lab.is_pooled:
+        return b"pgbox-%s\0" % name.encode()
+    with open(os.path.join(proc.ROOT, "sql", "stmt", name + ".sql"), "rb") as handle:
+        return b"".join(line for line in handle if not line.startswith(b"--"))[:80]
 
 
 def opened(lab, node, count=3, others=()):
@@ -123,7 +138,7 @@ def test_down_nothing_half_done(lab):
     proxy.refuse()
     for command in COMMANDS[:10]:
         run(c, command)
-    proxy.refuse(False)
+    calm(lab, proxy)
     d = lab.imap(user, node)
     eq({item.data[2] for item in d.ok('LIST "" *').all("LIST")}, {b"INBOX", b"box"})
     eq(d.ok("SELECT box").number("EXISTS"), 0)
@@ -145,7 +160,7 @@ def test_down_at_login(lab):
     except (AssertionError, ImapError) as error:
         true("UNAVAILABLE" in str(error) or "closed" in str(error), str(error))
     true(time.monotonic() - started < 15, "bounded")
-    proxy.refuse(False)
+    calm(lab, proxy)
     lab.imap(user, node).ok("SELECT INBOX")
 
 
@@ -319,7 +334,7 @@ def test_dying_during_fetch(lab):
             later(reply, "FETCH")
     except ImapError as error:
         has("closed", str(error), "a literal that can't be finished ends the session")
-    proxy.refuse(False)
+    calm(lab, proxy)
     d = lab.imap(user, node)
     d.ok("SELECT INBOX")
     true(d.ok("FETCH 1 BODY.PEEK[]").fetches()[1]["BODY[]"] == big, "unharmed")
@@ -342,7 +357,7 @@ def test_pop3_down(lab):
         quit_ok = True
     except poplib.error_proto:
         quit_ok = False
-    proxy.refuse(False)
+    calm(lab, proxy)
     true(not quit_ok, "QUIT may not say OK")
     eq(lab.imap(user, node).ok("SELECT INBOX").number("EXISTS"), 3)
 

@@ -13,7 +13,7 @@ import proc
 from imapclient import Lit, SyncLit, flags_of
 from mails import PLAIN, simple
 from tap import eq, only, timeout, true
-from weather import eventually_ok, later, opened, patience, stormy
+from weather import eventually_ok, later, opened, patience, sent, stormy
 
 BIG = simple(7, body="line of a large message\r\n" * 20000)
 QUICK = patience(400, 3000) + """
@@ -140,8 +140,8 @@ def back_soon(proxy):
 def test_doubt_is_settled(lab):
     """The answer to a commit is lost and the server away for a moment: OK, once."""
     node, proxy = stormy(lab)
-    for name, pattern in (("APPEND", b"pgbox-message-save\0"), ("APPEND of a large message", b"COMMIT"),
-                          ("COPY", b"pgbox-message-append\0"), ("MOVE", b"pgbox-message-append\0")):
+    for name, pattern in (("APPEND", sent(lab, "message-save")), ("APPEND of a large message", b"COMMIT"),
+                          ("COPY", sent(lab, "message-append")), ("MOVE", sent(lab, "message-append"))):
         user, c = started(lab, node)
         before = observe(lab, user)
         proxy.cut_at(pattern, True, True)
@@ -271,7 +271,7 @@ def test_cut_during_fetch(lab):
     d = lab.imap(user, node)
     d.ok("SELECT INBOX")
     for late in (False, True):
-        proxy.cut_at(b"pgbox-body-chunks\0", late)
+        proxy.cut_at(sent(lab, "body-chunks"), late)
         got = d.ok("FETCH 1 BODY.PEEK[]").fetches()[1]["BODY[]"]
         true(proxy.sprung.is_set(), "was cut")
         true(got == big, "all of it")

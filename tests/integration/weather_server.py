@@ -213,12 +213,14 @@ def test_read_only(lab):
 def test_too_many_connections(lab):
     """No connection is left for us."""
     node = direct(lab, "patient", PATIENT)
+    # a pooler tells PostgreSQL's reason to its own log
+    reason = "query_wait_timeout|server login" if lab.is_pooled else "too many connections"
     user, c = opened(lab, node)
     with setting(lab, "ALTER ROLE pgbox_dovecot CONNECTION LIMIT 0",
                  "ALTER ROLE pgbox_dovecot CONNECTION LIMIT -1"):
         for _ in range(3):
             eq(c.no("STORE 1 +FLAGS (\\Seen)").code, "UNAVAILABLE")
-        one_complaint(node, "too many connections")
+        one_complaint(node, reason)
         code, text = lab.lmtp(node).deliver(PLAIN, user)[user]
         true(400 <= code < 500, text)
     eventually_ok(c, "NOOP")
@@ -247,6 +249,8 @@ def test_function_denied(lab):
 @timeout(60)
 def test_schema_goes(lab):
     """The schema is replaced under open sessions by one that is too new, or vanishes."""
+    if lab.is_pooled:
+        raise Skip("a new link looks at the schema, and those to a pooler outlive backends")
     node = direct(lab, "patient", PATIENT)
     _, c = opened(lab, node)
     for change, undo, pattern in (

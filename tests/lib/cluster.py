@@ -27,9 +27,10 @@ log_min_messages = warning
 log_line_prefix = '%%m [%%p] %%u '
 timezone = 'UTC'
 """
-# Only the plugin's role has a password: a test may want to get it wrong.
+# Only the plugin's role has a password: a test may want to get it wrong. And a
+# pooler's.
 HBA = """
-local all pgbox_dovecot scram-sha-256
+local all pgbox_dovecot,pgbouncer scram-sha-256
 local all all trust
 local replication all trust
 """
@@ -182,6 +183,15 @@ class Cluster:
         """What pgbox-schema verify complains about: '' if nothing."""
         done = self.schema_tool("verify", check=False)
         return "" if done.returncode == 0 else (done.stdout + done.stderr).decode()
+
+    def install_user_lookup(self):
+        """What PgBouncer's auth_query needs, as the example makes it; return the
+        line of its role for userlist.txt."""
+        if self.value("SELECT count(*) FROM pg_roles WHERE rolname = 'pgbouncer'") == "0":
+            with open(os.path.join(proc.ROOT, "share", "pgbouncer-auth.sql")) as handle:
+                self.psql(handle.read())
+        self.psql("ALTER ROLE pgbouncer PASSWORD %s" % quote(PASSWORD))
+        return '"pgbouncer" "%s"\n' % PASSWORD
 
     def create_account(self, name, password="pw"):
         """Make an account that Dovecot users are then looked up in."""

@@ -14,10 +14,10 @@
 import os
 
 import proc
-from cluster import PASSWORD, Cluster
+from cluster import Cluster
 from managesieve import SieveClient
 from node import Node
-from pooler import Pooler
+from pooler import HARSH, Pooler
 from standby import Standby
 
 
@@ -32,7 +32,7 @@ class Lab:
         # standbys that follow, and those that were the cluster once, the last one last
         self._standbys = []
         self.former = []
-        self._pooler = None
+        self._poolers = {}
         self._users = 0
         self._clients = []
 
@@ -83,12 +83,24 @@ class Lab:
         self._cluster.start()
         self._cluster.install()
 
-    @property
-    def pooler(self):
-        """PgBouncer in transaction mode, before the cluster."""
-        if not self._pooler:
-            self._pooler = Pooler(os.path.join(self.dir, "pooler"), self.cluster.socket, PASSWORD)
-        return self._pooler
+    def pooler(self, name="main", **kwargs):
+        """The named PgBouncer before the cluster, started at first use. kwargs as
+        for Pooler."""
+        if name not in self._poolers:
+            self._poolers[name] = Pooler(os.path.join(self.dir, "pooler-" + name), self.cluster, **kwargs)
+        return self._poolers[name]
+
+    def conninfo(self):
+        """How the plugin's role reaches the database."""
+        return self.pooler().uri() if self.is_pooled else self.cluster.uri("pgbox_dovecot")
+
+    def way_by(self, name, folder, extra=HARSH):
+        """Arguments of a Node that reaches PostgreSQL by the socket in that folder;
+        with a pooler that does, which then has the name and the settings."""
+        if self.is_pooled:
+            return {"database": self.pooler(name, host=folder, extra=extra).uri(),
+                    "direct": self.cluster.uri("pgbox_dovecot")}
+        return {"database": "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % folder}
 
     @property
     def replica(self):
@@ -118,8 +130,8 @@ class Lab:
         kwargs.setdefault("preload", os.environ.get("PGBOX_TEST_PRELOAD", ""))
         if kwargs["storage"] == "pgbox":
             if self.is_pooled and "database" not in kwargs:
-                kwargs.update(database=self.pooler.uri(), direct=self.cluster.uri("pgbox_dovecot"))
-            kwargs.setdefault("database", self.cluster.uri("pgbox_dovecot"))
+                kwargs["direct"] = self.cluster.uri("pgbox_dovecot")
+            kwargs.setdefault("database", self.conninfo())
             kwargs.setdefault("replica", self._replica())
         self.nodes[name] = Node(self.dir, name, **kwargs)
         self.nodes[name].start()
@@ -186,8 +198,8 @@ class Lab:
             node.stop()
             for name, text in node.reports().items():
                 reports["%s/%s" % (node.name, name)] = text
-        if self._pooler:
-            self._pooler.stop()
+        for pooler in self._poolers.values():
+            pooler.stop()
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:

@@ -19,8 +19,8 @@ class Meter:
         self.lab = lab
         if name not in lab.nodes:
             proxy = Proxy(os.path.join(lab.dir, name + "-proxy"), lab.cluster.socket)
-            database = "host=%s port=5432 dbname=pgbox user=pgbox_dovecot" % proxy.folder
-            lab.node(name, storage="pgbox", database=database, plugins=plugins, extra=LONG + extra).proxy = proxy
+            way = lab.way_by(name, proxy.folder, "")
+            lab.node(name, storage="pgbox", plugins=plugins, extra=LONG + extra, **way).proxy = proxy
         self.node = lab.nodes[name]
         self.proxy = self.node.proxy
 

@@ -16,8 +16,10 @@ READY = b"Z"
 BACKEND_KEY = b"K"
 # How long a delayed message is kept back.
 DELAY = 0.2
-# A prepared statement of the plugin, or the end of a transaction.
-STATEMENT = re.compile(rb"pgbox-[a-z-]+\0|COMMIT\b")
+# A prepared statement of the plugin, one that is sent as it is (a Parse message
+# without a name), or the end of a transaction.
+STATEMENT = re.compile(rb"pgbox-[a-z-]+\0|(?<=P\0...\0)(?:SELECT|WITH)\b[^\0]{,160}|COMMIT\b", re.S)
+TAIL = 256
 
 
 class Proxy:
@@ -166,7 +168,7 @@ class Proxy:
             stream.feed(data)
             if not data or not self._pass(pair, client, server, stream):
                 break
-            tail = data[-64:]
+            tail = data[-TAIL:]
         self._end(pair)
 
     def _pass(self, pair, source, target, stream):

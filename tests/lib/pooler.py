@@ -1,37 +1,35 @@
-"""A private PgBouncer before the cluster, in transaction mode."""
+"""A private PgBouncer before the cluster, in transaction mode.
+
+Its configuration is the example of share/, and so is the way to its list of
+users."""
 
 import os
+import re
 import shutil
 import subprocess
 
 import proc
 from proc import LabError
+from template import template
 
-CONF = """
-[databases]
-%(dbname)s = host=%(target)s port=5432 dbname=%(dbname)s
-
-[pgbouncer]
-pool_mode = transaction
-listen_addr =
-unix_socket_dir = %(dir)s
-listen_port = 5432
-logfile = %(dir)s/log
-auth_type = scram-sha-256
-auth_file = %(dir)s/users
-default_pool_size = %(size)d
-max_client_conn = 4000
-server_login_retry = 1
-query_wait_timeout = 10
+# Worse than a usual one's: who relies on something in a session finds another
+# one for the next transaction, and nothing of the former in it.
+HARSH = """
+default_pool_size = 8
+server_round_robin = 1
+server_reset_query_always = 1
 """
 
 
 class Pooler:
-    """Many links of one role, few backends."""
+    """Many links of one role, few backends.
 
-    def __init__(self, folder, target, password, dbname="pgbox", size=8):
+    extra: settings that override the example's. auth_query: ask PostgreSQL who
+    may log in. host: where PostgreSQL is, if not at the cluster's socket."""
+
+    def __init__(self, folder, cluster, extra=HARSH, auth_query=False, host=None):
         self.folder = folder
-        self._dbname = dbname
+        self.port = proc.PORTS.take(1)[0]
         self._process = None
         program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
         if not os.path.exists(program):
@@ -40,25 +38,41 @@ class Pooler:
         self._user = "postgres" if proc.is_root() else proc.own_user()
         os.mkdir(folder, 0o755)
         proc.give(folder, self._user)
-        self._write("conf", CONF % {"dir": folder, "target": target, "dbname": dbname, "size": size})
-        self._write("users", '"pgbox_dovecot" "%s"\n' % password)
+        text = self._config(host or cluster.socket) + extra
+        if auth_query:
+            text = re.sub("(?m)^;(auth_user|auth_query) ", r"\1 ", text)
+            users = cluster.install_user_lookup()
+        else:
+            users = self._users(cluster, text)
+        self._write("pgbouncer.ini", text)
+        self._write("userlist.txt", users)
         self._start(program)
+
+    def _config(self, host):
+        return template("pgbouncer.ini.in", DB_NAME="pgbox", DB_HOST=host, DB_PORT="5432",
+                        POOLER_ADDRESS="127.0.0.1", POOLER_PORT=str(self.port), POOLER_RUN_DIR=self.folder,
+                        POOLER_LOG_DIR=self.folder, POOLER_CONF_DIR=self.folder)
+
+    @staticmethod
+    def _users(cluster, text):
+        """The file's lines, by the statement that the example gives."""
+        statement = re.search(r"(?m)^; +(SELECT format\(.*)$", text).group(1)
+        return "".join(row[0] + "\n" for row in cluster.psql(statement))
 
     def _write(self, name, text):
         path = os.path.join(self.folder, name)
-        with open(path, "w") as handle:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
             handle.write(text)
-        os.chmod(path, 0o600)
         proc.give(path, self._user)
 
     def _start(self, program):
-        self._process = subprocess.Popen([program, "-q", os.path.join(self.folder, "conf")], cwd="/",
+        self._process = subprocess.Popen([program, "-q", os.path.join(self.folder, "pgbouncer.ini")], cwd="/",
                                          stdin=subprocess.DEVNULL, **proc.as_user(self._user))
-        proc.wait_for(lambda: os.path.exists(os.path.join(self.folder, ".s.PGSQL.5432")), 10, "the pooler's socket")
+        proc.wait_for(lambda: proc.listening(self.port), 10, "the pooler to listen")
 
     def uri(self):
         """A conninfo string for the plugin's role."""
-        return "host=%s port=5432 dbname=%s user=pgbox_dovecot" % (self.folder, self._dbname)
+        return "host=127.0.0.1 port=%d dbname=pgbox user=pgbox_dovecot" % self.port
 
     def stop(self):
         """End it; what it has under way is lost."""

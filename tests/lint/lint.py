@@ -16,6 +16,13 @@ FILE_MAX_LINES = 500
 
 SQL_VERBS = "SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|CALL|CREATE|ALTER|DROP" \
     "|TRUNCATE|BEGIN|COMMIT|ROLLBACK|SET|LISTEN|NOTIFY|LOCK|COPY|DO|EXECUTE"
+# What outlives a transaction in a session, which a pooler gives to somebody else.
+# Settings of functions (SET ... in their heads) end with them.
+SESSION_STATE = re.compile(
+    r"\b(pg_(try_)?advisory_(lock|unlock)\w*|currval|lastval|setseed|PREPARE|DEALLOCATE|DISCARD|LISTEN"
+    r"|WITH\s+HOLD|CREATE\s+(LOCAL\s+|GLOBAL\s+)?TEMP\w*|INTO\s+TEMP\w*|ON\s+COMMIT"
+    r"|SET\s+(SESSION|ROLE)|LOAD)\b|\bset_config\s*\([^;]*\bfalse\s*\)"
+    r"|(;|\b(BEGIN|THEN|ELSE|LOOP))\s+SET\s+(?!LOCAL\b)", re.I)
 # what lib-storage and lib-index call their headers
 STORAGE_HEADERS = re.compile(r"(mail-|mailbox-|index-|dbox-|imapc-|maildir-)")
 
@@ -240,6 +247,19 @@ class Lint:
             for name, where in users.items() if len(set(where)) != 1])
         self.report("each statement used exists", unknown)
 
+    def check_sessions(self):
+        """The service for signals alone has a session to itself."""
+        bad = []
+        for folder in ("stmt", "replace"):
+            for path in sorted((self.top / "sql" / folder).glob("*.sql")):
+                if path.name == "signal-listen.sql":
+                    continue
+                code = re.sub(r"--[^\n]*|'(?:[^']|'')*'", lambda match: "\n" * match.group().count("\n"), path.read_text())
+                for match in SESSION_STATE.finditer(code):
+                    line = code.count("\n", 0, match.start()) + 1
+                    bad.append(f"sql/{folder}/{path.name}:{line}: {' '.join(match.group().split())}")
+        self.report("nothing in SQL outlives its transaction in the session", bad)
+
 
 def function_at(source, number):
     for name, line, length, _ in source.functions():
@@ -283,6 +303,7 @@ def main():
     lint.check_prototypes()
     lint.check_vfuncs()
     lint.check_statements()
+    lint.check_sessions()
     sys.exit(1 if lint.failed else 0)
 
 

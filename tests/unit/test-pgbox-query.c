@@ -443,6 +443,48 @@ static void test_seen(void)
 	       "connect exec:check " INSERT_ITEM_FIRST " finish");
 }
 
+/* A pooler lets us in and hangs up on the first statement. */
+static void test_unproven(void)
+{
+	static const struct fake_pq_step steps[] = {
+		{ "check", FAKE_PQ_DIE, 0, NULL },
+		{ "check", FAKE_PQ_ROWS, 1, NULL },
+		{ "check", FAKE_PQ_DIE, 0, NULL },
+		{ "check", FAKE_PQ_DIE, 0, NULL },
+		{ "check", FAKE_PQ_DIE, 0, NULL },
+		{ NULL, 0, 0, NULL }
+	};
+
+	set.check = TRUE;
+	set.check_stmt = PGBOX_STMT_CHECK;
+	start("links that die before the first answer", steps);
+	/* once is no outage: another link is tried */
+	test_assert(run_read() == 0);
+	test_assert(conn->outage.kind == PGBOX_ERROR_NONE);
+	pgbox_conn_release(conn);
+	/* twice is one, which is told once */
+	test_expect_error_string("PostgreSQL is unreachable: connection lost");
+	test_assert(run_read() == -1);
+	test_assert(error.kind == PGBOX_ERROR_LOST && error.logged);
+	test_assert(run_read() == -1);
+	test_assert(error.kind == PGBOX_ERROR_UNREACHABLE && error.logged);
+	test_expect_no_more_errors();
+	conn->outage_last_attempt -= 500000;
+	/* and whether the server has seen a write nobody knows */
+	test_assert(run_write() == -1);
+	test_assert(error.kind == PGBOX_ERROR_IN_DOUBT && !error.logged);
+	conn->outage_last_attempt -= 500000;
+	test_assert(run_read() == 0);
+	test_assert(conn->outage.kind == PGBOX_ERROR_NONE);
+	set.check = FALSE;
+	finish("connect exec:check " COUNT_ITEMS_FIRST " finish "
+	       "connect exec:check " COUNT_ITEMS_FIRST " finish "
+	       "connect exec:check " COUNT_ITEMS_FIRST " finish "
+	       "connect exec:check " COUNT_ITEMS_FIRST " finish "
+	       "connect exec:check " INSERT_ITEM_FIRST " finish "
+	       "connect exec:check " COUNT_ITEMS_FIRST " finish");
+}
+
 static void test_await(void)
 {
 	static const struct fake_pq_step steps[] = { { NULL, 0, 0, NULL } };
@@ -523,6 +565,7 @@ int main(void)
 		test_outage,
 		test_check,
 		test_seen,
+		test_unproven,
 		test_await,
 		test_conninfo,
 		test_sharing,
