@@ -7,18 +7,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT 65536::bigint';
 COMMENT ON FUNCTION pgbox.modseq_step() IS 'Distance of two modseqs: room for the modseqs that a node''s local log counts in between';
 
--- Policies and restores compare saved_at with this server's clock. A node whose
--- clock is wrong mustn't make a message older than it is, or younger.
-CREATE OR REPLACE FUNCTION pgbox.save_time(p_saved bigint, p_now numeric)
-RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-  SELECT pg_catalog.to_timestamp(CASE WHEN p_saved >= 0 THEN p_saved
-                                      WHEN p_now + p_saved BETWEEN -60 AND 60 THEN -p_saved
-                                      ELSE pg_catalog.ceil(p_now) END)
-$$;
-COMMENT ON FUNCTION pgbox.save_time(bigint, numeric) IS 'When a message was saved: the time given, or if that is negative, the present one by the clock of the node, unless that is a minute off ours, p_now';
-
 CREATE OR REPLACE FUNCTION pgbox.keyword_numbers(p_mailbox bigint, p_names text[])
 RETURNS smallint[]
 LANGUAGE plpgsql VOLATILE
@@ -249,8 +237,9 @@ COMMENT ON FUNCTION pgbox.message_expunge(bigint, bigint[], text, bigint[]) IS '
 -- p_content, or the message p_source_mailbox/p_source_uid to copy or, with
 -- p_move, to move. A copy whose GUID is all zeros or whose time of reception is
 -- -1 has that of its source. p_uids: 0, or the UID it shall have if it isn't below
--- UIDNEXT. Times are seconds since 1970; a negative one in p_saved says that it is
--- saved now, see save_time(). 256 in p_flags: a copy has the flags
+-- UIDNEXT. Times are seconds since 1970; a negative one in p_saved is the present
+-- time by the caller's clock. Policies and restores compare saved_at with this
+-- server's: if they are a minute apart a node's clock is wrong, and ours counts. 256 in p_flags: a copy has the flags
 -- and keywords that its source has now; those given are what the caller
 -- believes it has, and differ tells whether one of them was wrong.
 CREATE OR REPLACE FUNCTION pgbox.message_append(
@@ -332,7 +321,9 @@ BEGIN
     SELECT u.new_uid AS uid, c.content_id, c.virtual_size,
            CASE WHEN u.guid = v_guid_source THEN g.guid ELSE u.guid END AS guid,
            CASE WHEN u.received = -1 THEN g.received_at ELSE to_timestamp(u.received) END AS received_at,
-           pgbox.save_time(u.saved, v_now) AS saved_at, u.pop3_uidl, u.pop3_order,
+           to_timestamp(CASE WHEN u.saved >= 0 THEN u.saved
+                             WHEN v_now + u.saved BETWEEN -60 AND 60 THEN -u.saved
+                             ELSE ceil(v_now) END) AS saved_at, u.pop3_uidl, u.pop3_order,
            CASE WHEN u.flags & 256 <> 0 THEN s.flags ELSE u.flags END AS flags,
            -- names are looked up for those alone that have some
            CASE WHEN u.flags & 256 = 0 THEN u.keywords
@@ -460,7 +451,10 @@ BEGIN
   VALUES (p_token, p_mailbox, prev_modseq, modseq, uids);
 
   INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)
-  VALUES (p_mailbox, v_uid, v_content, p_guid, to_timestamp(p_received), pgbox.save_time(p_saved, v_now), p_pop3_uidl, p_pop3_order);
+  VALUES (p_mailbox, v_uid, v_content, p_guid, to_timestamp(p_received),
+          to_timestamp(CASE WHEN p_saved >= 0 THEN p_saved
+                            WHEN v_now + p_saved BETWEEN -60 AND 60 THEN -p_saved
+                            ELSE ceil(v_now) END), p_pop3_uidl, p_pop3_order);
   INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags, keywords)
   VALUES (p_mailbox, v_uid, modseq, p_flags,
           CASE WHEN p_keywords <> '' THEN pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(p_keywords, ' '), '')) END);

@@ -140,7 +140,7 @@ def sweep(steps, share, actions, cold=False, names=tuple(STEPS)):
 @timeout(3000)
 def test_connection_in_use(lab):
     """A link that is in use: cut, torn, half closed, slow at each message."""
-    sweep(Steps(lab), 2, ("cut", "tear", "half", "delay"))
+    sweep(Steps(lab), 1, ("cut", "tear", "half", "delay"))
 
 
 @only("pgbox")
