@@ -136,8 +136,8 @@ struct pgbox_conn {
 	struct timeout *to_idle;
 	struct ioloop *to_idle_ioloop;
 
-	/* when the server's answer to a cancellation was logged last */
-	uint64_t last_warning;
+	/* when it was logged last that the standby is missing */
+	uint64_t last_unconfirmed;
 	/* kind is NONE unless the last attempt to get a usable link failed */
 	struct pgbox_error outage;
 	uint64_t outage_start, outage_last_attempt;
@@ -214,6 +214,11 @@ extern struct event_category pgbox_event_category_sql;
    link could be made. */
 int pgbox_conn_request_begin(struct pgbox_conn *conn,
 			     struct pgbox_error *error_r);
+/* The server has committed without its synchronous standby, which it was waiting
+   for until it was cancelled: a failover may lose it. Sets the error, and logs it
+   now and then. */
+void pgbox_conn_unconfirmed(struct pgbox_conn *conn,
+			    struct pgbox_error *error_r);
 /* No link can be had, or the check of it failed: log that, once for each
    reason, and note in the error that it was. For a moment requests fail
    without another attempt. */

@@ -7,8 +7,8 @@
 #define CONN_RETRY_INTERVAL_USECS (500 * 1000)
 /* for pgbox_conn_release_soon() */
 #define CONN_RELEASE_SOON_MSECS 200
-/* how often a warning is repeated that each command may give rise to */
-#define CONN_WARNING_INTERVAL_USECS (60 * 1000000ULL)
+/* how often it is told that a synchronous standby is missing */
+#define CONN_UNCONFIRMED_INTERVAL_USECS (60 * 1000000ULL)
 /* how often pgbox_conn_await() tries */
 #define CONN_AWAIT_INTERVAL_USECS (100 * 1000)
 
@@ -202,21 +202,6 @@ void pgbox_conn_release_soon(struct pgbox_conn *conn)
 					  CONN_RELEASE_SOON_MSECS));
 }
 
-/* A commit that waits for a synchronous standby isn't undone by being cancelled:
-   the server warns, and the answer is that it has succeeded. The administrator
-   has to hear of it, as all that clients notice is that it takes long. */
-static void conn_warn_cancelled(struct pgbox_conn *conn, const char *text)
-{
-	uint64_t now = pgbox_clock_usecs();
-
-	if (conn->last_warning != 0 &&
-	    now - conn->last_warning < CONN_WARNING_INTERVAL_USECS)
-		return;
-	conn->last_warning = now;
-	e_warning(conn->event, "no answer for %u ms, and then: %s",
-		  conn->set.query_timeout_msecs, text);
-}
-
 static void conn_notice(void *context, const PGresult *res)
 {
 	struct pgbox_conn *conn = context;
@@ -231,9 +216,6 @@ static void conn_notice(void *context, const PGresult *res)
 	if (null_strcmp(severity, "FATAL") == 0 ||
 	    null_strcmp(severity, "PANIC") == 0)
 		conn->link_doomed = TRUE;
-	if (null_strcmp(severity, "WARNING") == 0 && primary != NULL &&
-	    conn->request.cancelled)
-		conn_warn_cancelled(conn, primary);
 	e_debug(conn->event, "server says: %s",
 		primary != NULL ? primary : PQresultErrorMessage(res));
 }
@@ -254,6 +236,24 @@ static void conn_outage_tell(struct pgbox_conn *conn,
 		"PostgreSQL is unreachable" : "the database can't be used";
 	e_error(conn->event, "%s: %s%s%s", text, error->text,
 		*hint == '\0' ? "" : "; ", hint);
+}
+
+void pgbox_conn_unconfirmed(struct pgbox_conn *conn,
+			    struct pgbox_error *error_r)
+{
+	uint64_t now = pgbox_clock_usecs();
+
+	pgbox_error_set(error_r, PGBOX_ERROR_IN_DOUBT,
+			"the synchronous standby doesn't confirm commits");
+	if (conn->last_unconfirmed == 0 ||
+	    now - conn->last_unconfirmed >= CONN_UNCONFIRMED_INTERVAL_USECS) {
+		conn->last_unconfirmed = now;
+		e_error(conn->event, "%s: what is changed is on the primary "
+			"alone, and nobody is told that it was done; start the "
+			"standby, or take it out of synchronous_standby_names",
+			error_r->text);
+	}
+	error_r->logged = TRUE;
 }
 
 void pgbox_conn_outage_begin(struct pgbox_conn *conn,

@@ -372,7 +372,11 @@ static void request_handle_command(struct pgbox_conn *conn,
 
 	if (request->stake != PGBOX_STAKE_COMMIT_SENT)
 		return;
-	if (strcmp(tag, "COMMIT") == 0)
+	if (strcmp(tag, "COMMIT") == 0 && request->unconfirmed) {
+		pgbox_conn_unconfirmed(conn, &error);
+		error.stmt = pgbox_stmt_table[op->stmt].name;
+		request_set_failed(conn, op, &error);
+	} else if (strcmp(tag, "COMMIT") == 0)
 		request->stake = PGBOX_STAKE_COMMITTED;
 	else if (strcmp(tag, "ROLLBACK") == 0) {
 		pgbox_error_set(&error, PGBOX_ERROR_BUG,
@@ -387,10 +391,8 @@ static void request_handle_sync(struct pgbox_conn *conn)
 	struct pgbox_request *request = &conn->request;
 
 	i_assert(request_head(conn)->type == PGBOX_OP_SYNC);
-	if (request->unconfirmed && request->error.kind == PGBOX_ERROR_NONE) {
-		pgbox_error_set(&request->error, PGBOX_ERROR_IN_DOUBT,
-			"the synchronous standby doesn't confirm the commit");
-	}
+	if (request->unconfirmed && request->error.kind == PGBOX_ERROR_NONE)
+		pgbox_conn_unconfirmed(conn, &request->error);
 	if (request->stake == PGBOX_STAKE_COMMIT_SENT &&
 	    request->error.kind == PGBOX_ERROR_NONE)
 		request->stake = PGBOX_STAKE_COMMITTED;
