@@ -10,6 +10,7 @@ from cache_truth import Truth, check
 from cluster import bindir
 from imapclient import Lit
 from mails import simple
+from restored import Restored, archive_wal
 from tap import eq, only, timeout, true
 from two_nodes import Cache, resync
 
@@ -86,58 +87,90 @@ def restore(lab, backup, nodes):
     tool(lab, "pg_restore", "-d", lab.cluster.uri(), "--exit-on-error", backup)
 
 
+class Story:
+    """Two nodes, three devices: one ahead on each node, one from before."""
+
+    def __init__(self, lab, nodes):
+        self.lab, self.nodes = lab, nodes
+        self.user = lab.user(*nodes)
+        self.client = lab.imap(self.user, nodes[0])
+        self.client.ok("CREATE box")
+        append(self.client, "INBOX", *["before %d" % n for n in range(6)])
+        append(self.client, "box", "in the box")
+        self.early = Device(lab, self.user, nodes[0])
+        for folder in FOLDERS[:2]:
+            self.early.sync(folder)
+        self.devices = []
+
+    def go_on(self):
+        """What will be lost, and is seen."""
+        c = self.client
+        c.ok("SELECT INBOX")
+        c.ok("STORE 1:2 +FLAGS (\\Seen own)")
+        c.ok("STORE 3 +FLAGS (\\Deleted)")
+        c.ok("EXPUNGE")
+        append(c, "INBOX", "lost 1", "lost 2", "lost 3")
+        c.ok("COPY 1 box")
+        c.ok("CREATE late")
+        append(c, "late", "lost 4")
+        self.devices = [Device(self.lab, self.user, node) for node in self.nodes]
+        for device in self.devices:
+            for folder in FOLDERS:
+                device.sync(folder)
+        eq(sorted(self.devices[0].subjects["INBOX"]), [1, 2, 4, 5, 6, 7, 8, 9])
+
+    def go_on_without(self, c):
+        """It is lost: nothing that comes afterwards is taken for it."""
+        old_late = self.devices[0].caches["late"].validity
+        c.ok("CREATE late")
+        for folder in FOLDERS:
+            append(c, folder, "after 1", "after 2", "after 3")
+        for turn in range(2):
+            for device, node in zip(self.devices + [self.early], self.nodes[::-1] + self.nodes[:1]):
+                device.move_to(self.lab, self.user, node)
+                for folder in FOLDERS:
+                    agrees(self.lab, self.user, device, folder)
+            c.ok("SELECT INBOX")
+            c.ok("STORE %d +FLAGS (\\Flagged)" % (turn + 1))
+            c.ok("STORE %d +FLAGS (\\Deleted)" % (turn + 4))
+            c.ok("EXPUNGE")
+        true(self.devices[0].caches["late"].validity > old_late, "a mailbox of the same name is another one")
+        for node in self.nodes:
+            check(self.lab, self.lab.imap(self.user, node), self.user)
+        eq(self.lab.cluster.psql("SELECT * FROM pgbox.invariant_violations"), [])
+
+
 @only("pgbox")
 @timeout(120)
 def test_restore_of_a_backup(lab):
-    """Two nodes, three devices: one ahead on each node, one from before."""
-    user = lab.user()
-    nodes = (lab.node(), lab.node("second"))
-    nodes[1].add_user(user)
-    c = lab.imap(user)
-    c.ok("CREATE box")
-    append(c, "INBOX", *["before %d" % n for n in range(6)])
-    append(c, "box", "in the box")
-    early = Device(lab, user, nodes[0])
-    for folder in FOLDERS[:2]:
-        early.sync(folder)
-
+    """A dump: after_restore() is to be called."""
+    nodes = [lab.node(), lab.node("second")]
+    story = Story(lab, nodes)
     backup = os.path.join(lab.dir, "backup")
     tool(lab, "pg_dump", "-Fc", "-f", backup, lab.cluster.uri())
-
-    # what the backup doesn't know of
-    c.ok("SELECT INBOX")
-    c.ok("STORE 1:2 +FLAGS (\\Seen own)")
-    c.ok("STORE 3 +FLAGS (\\Deleted)")
-    c.ok("EXPUNGE")
-    append(c, "INBOX", "lost 1", "lost 2", "lost 3")
-    c.ok("COPY 1 box")
-    c.ok("CREATE late")
-    append(c, "late", "lost 4")
-    devices = [Device(lab, user, node) for node in nodes]
-    for device in devices:
-        for folder in FOLDERS:
-            device.sync(folder)
-    eq(sorted(devices[0].subjects["INBOX"]), [1, 2, 4, 5, 6, 7, 8, 9])
-    old_late = devices[0].caches["late"].validity
-
+    story.go_on()
     restore(lab, backup, nodes)
     lab.cluster.psql("SELECT * FROM pgbox.after_restore()")
     for node in nodes:
         node.start()
+    story.go_on_without(lab.imap(story.user))
 
-    c = lab.imap(user)
-    c.ok("CREATE late")
-    for folder in FOLDERS:
-        append(c, folder, "after 1", "after 2", "after 3")
-    for turn in range(2):
-        for device, node in zip(devices + [early], nodes[::-1] + nodes[:1]):
-            device.move_to(lab, user, node)
-            for folder in FOLDERS:
-                agrees(lab, user, device, folder)
-        c.ok("SELECT INBOX")
-        c.ok("STORE %d +FLAGS (\\Flagged)" % (turn + 1))
-        c.ok("STORE %d +FLAGS (\\Deleted)" % (turn + 4))
-        c.ok("EXPUNGE")
-    true(devices[0].caches["late"].validity > old_late, "a mailbox of the same name is another one")
+
+@only("pgbox")
+@timeout(120)
+def test_point_in_time(lab):
+    """A base backup and WAL: the end of recovery is noticed by itself."""
+    nodes = [lab.node(), lab.node("second")]
+    archive_wal(lab.cluster)
+    restored = Restored(lab.cluster, lab.dir)
+    story = Story(lab, nodes)
+    then = lab.cluster.value("SELECT clock_timestamp()")
+    story.go_on()
     for node in nodes:
-        check(lab, lab.imap(user, node), user)
+        node.stop()
+    restored.recover(then)
+    lab.go_on_with(restored)
+    for node in nodes:
+        node.start()
+    story.go_on_without(lab.imap(story.user))
+    eq(lab.cluster.psql("SELECT outcome FROM pgbox.job WHERE what = 'failover'"), [["done"]])

@@ -8,7 +8,7 @@ import threading
 import time
 
 import proc
-from admin_restore import FOLDERS, Device, agrees, append
+from admin_restore import Story, append
 from cache_truth import check
 from imapclient import ImapError, Lit
 from mails import PLAIN, simple
@@ -234,55 +234,19 @@ def test_lost_commits(lab):
     """The standby lacks the latest commits, which clients and nodes have seen."""
     nodes = the_nodes(lab)
     standby = lab.standby("third")
-    user = lab.user(*nodes)
-    c = lab.imap(user, nodes[0])
-    c.ok("CREATE box")
-    append(c, "INBOX", *["before %d" % n for n in range(6)])
-    append(c, "box", "in the box")
-    early = Device(lab, user, nodes[0])
-    for folder in FOLDERS[:2]:
-        early.sync(folder)
+    story = Story(lab, nodes)
     standby.catch_up()
     standby.cut()
-
-    c.ok("SELECT INBOX")
-    c.ok("STORE 1:2 +FLAGS (\\Seen own)")
-    c.ok("STORE 3 +FLAGS (\\Deleted)")
-    c.ok("EXPUNGE")
-    append(c, "INBOX", "lost 1", "lost 2", "lost 3")
-    c.ok("COPY 1 box")
-    c.ok("CREATE late")
-    append(c, "late", "lost 4")
-    devices = [Device(lab, user, node) for node in nodes]
-    for device in devices:
-        for folder in FOLDERS:
-            device.sync(folder)
-    eq(sorted(devices[0].subjects["INBOX"]), [1, 2, 4, 5, 6, 7, 8, 9])
-    old_late = devices[0].caches["late"].validity
+    story.go_on()
     lost_ids = lab.cluster.value("SELECT max(mailbox_id) FROM pgbox.mailbox")
 
     lab.cluster.kill()
     lab.promote(standby)
     # a session that has a lost message selected: its number means nothing else now
-    proc.wait_for(lambda: gone(devices[0].client), 20, "the session to end")
-    c = proc.wait_for(lambda: back(lab, user, nodes[0]), 20, "logins to work")
-    c.ok("CREATE late")
-    for folder in FOLDERS:
-        append(c, folder, "after 1", "after 2", "after 3")
+    proc.wait_for(lambda: gone(story.devices[0].client), 20, "the session to end")
+    c = proc.wait_for(lambda: back(lab, story.user, nodes[0]), 20, "logins to work")
+    story.go_on_without(c)
     true(int(lab.cluster.value("SELECT max(mailbox_id) FROM pgbox.mailbox")) > int(lost_ids), "no mailbox gets the number of a lost one")
-    for turn in range(2):
-        for device, node in zip(devices + [early], nodes[::-1] + nodes[:1]):
-            device.move_to(lab, user, node)
-            for folder in FOLDERS:
-                agrees(lab, user, device, folder)
-        c.ok("SELECT INBOX")
-        c.ok("STORE %d +FLAGS (\\Flagged)" % (turn + 1))
-        c.ok("STORE %d +FLAGS (\\Deleted)" % (turn + 4))
-        c.ok("EXPUNGE")
-    true(devices[0].caches["late"].validity > old_late, "a mailbox of the same name is another one")
-    for node in nodes:
-        check(lab, lab.imap(user, node), user)
-    eq(lab.cluster.psql("SELECT * FROM pgbox.invariant_violations"), [])
 
 
 def gone(client):

@@ -72,8 +72,12 @@ class Lab:
         """Make the standby the cluster of this lab."""
         standby.promote()
         self._standbys.remove(standby)
+        self.go_on_with(standby)
+
+    def go_on_with(self, cluster):
+        """Another cluster has taken the place of this lab's."""
         self.former.append(self._cluster)
-        self._cluster = standby
+        self._cluster = cluster
 
     def use_cluster(self, cluster):
         """Serve the whole run by this one, which isn't started yet."""
