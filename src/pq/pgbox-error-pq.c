@@ -6,6 +6,16 @@
    already: somebody else uses the session, too */
 #define SQLSTATE_NO_PLAN "26000"
 #define SQLSTATE_DUPLICATE_PLAN "42P05"
+#define SQLSTATE_NOT_NULL_VIOLATION "23502"
+#define SQLSTATE_CHECK_VIOLATION "23514"
+
+/* The detail of these is the whole row: what stands in mail or in an account
+   isn't for the log. */
+static bool error_quotes_row(const char *sqlstate)
+{
+	return null_strcmp(sqlstate, SQLSTATE_NOT_NULL_VIOLATION) == 0 ||
+		null_strcmp(sqlstate, SQLSTATE_CHECK_VIOLATION) == 0;
+}
 
 void pgbox_error_from_result(struct pgbox_error *error, const PGresult *res,
 			     const struct pgbox_stmt_def *def)
@@ -18,6 +28,8 @@ void pgbox_error_from_result(struct pgbox_error *error, const PGresult *res,
 
 	if (primary == NULL)
 		primary = PQresultErrorMessage(res);
+	if (error_quotes_row(sqlstate))
+		detail = NULL;
 	pgbox_error_set(error, pgbox_error_classify(sqlstate), "%s%s%s%s",
 			primary, detail == NULL ? "" : " - ",
 			detail == NULL ? "" : detail,

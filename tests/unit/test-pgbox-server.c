@@ -218,6 +218,11 @@ static void test_errors(void)
 	test_assert(query_int(PGBOX_STMT_INSERT_DEFERRED, 1, 0) == 0);
 	test_assert(query_int(PGBOX_STMT_INSERT_DEFERRED, 2, 0) == -1);
 	test_assert(error.kind == PGBOX_ERROR_CONSTRAINT);
+	/* its detail has the row, which is no business of the log's */
+	test_assert(query_int(PGBOX_STMT_INSERT_DEFERRED, 0, 0) == -1);
+	test_assert_strcmp(error.constraint, "deferred_id_check");
+	test_assert(strstr(error.text, "deferred_id_check") != NULL);
+	test_assert(strstr(error.text, "Failing row") == NULL);
 
 	struct pgbox_result *result;
 	test_assert(pgbox_query(conn, PGBOX_STMT_WRONG_COLUMNS, NULL,
