@@ -266,10 +266,16 @@ BEGIN
   END IF;
   v_uids := pgbox.messages_add(p_mailbox, v_old.contents, v_old.nothing, v_old.nothing, false, v_old.guids, v_old.received,
                                v_old.flags, v_old.keywords);
+  -- a purge that has a tombstone leaves nothing in it that could come back again
+  WITH free AS (
+    SELECT o.mailbox_id, o.uid
+      FROM unnest(v_old.mailboxes, v_old.uids) AS u (mailbox_id, uid)
+      JOIN pgbox.expunged AS o ON o.mailbox_id = u.mailbox_id AND o.uid = u.uid
+       FOR NO KEY UPDATE OF o SKIP LOCKED)
   UPDATE pgbox.expunged AS e
      SET revived_at = clock_timestamp()
-    FROM unnest(v_old.mailboxes, v_old.uids) AS u (mailbox_id, uid)
-   WHERE e.mailbox_id = u.mailbox_id AND e.uid = u.uid;
+    FROM free AS f
+   WHERE e.mailbox_id = f.mailbox_id AND e.uid = f.uid;
   RETURN QUERY SELECT n.mailbox_id, n.uid, n.new_uid FROM unnest(v_old.mailboxes, v_old.uids, v_uids) AS n (mailbox_id, uid, new_uid);
 END
 $$;

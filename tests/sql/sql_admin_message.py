@@ -217,6 +217,22 @@ def test_undelete_does_not_wait_for_a_purge(store):
 
 
 @with_store
+def test_undelete_beside_a_purge_that_leaves_the_content(store):
+    """Another message has the content, so the purge takes the tombstone alone."""
+    name, account, inbox = store.account()
+    box = store.create(account, "box")
+    store.save(inbox, uuid.uuid4().bytes)
+    store.append(box, {"source": (inbox, 1)})
+    store.expunge(inbox, [1])
+    store.admin.sql("UPDATE pgbox.expunged SET expunged_at = now() - '15 days'::interval WHERE mailbox_id = %d" % inbox)
+    store.db.sql("BEGIN; SELECT pgbox.purge()")
+    store.admin.sql("SET lock_timeout = '3s'")
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [["1", "2"]])
+    store.db.sql("COMMIT")
+    eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [])
+
+
+@with_store
 def test_copy_between_accounts(store):
     name, _, inbox = store.account()
     other, _, target = store.account()
