@@ -87,7 +87,8 @@ def test_node_jumps(lab):
                 c.ok("APPEND INBOX ", Lit(PLAIN))
                 c.ok("NOOP")
             except (ImapError, OSError):
-                true(seconds < -5, "ended at a jump by %d" % seconds)
+                # half an hour without a word is enough for Dovecot, if it looks at the clock first
+                true(seconds < -5 or "inactivity" in c.transcript[-1], "ended at a jump by %d" % seconds)
             d = lab.imap(user, node)
             d.ok("SELECT INBOX")
             count = int(d.ok("STATUS INBOX (MESSAGES)").one("STATUS")[1][1])
