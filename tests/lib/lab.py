@@ -16,6 +16,7 @@ import os
 import proc
 from cluster import Cluster
 from managesieve import SieveClient
+from network import Network
 from node import Node
 from pooler import HARSH, Pooler
 from standby import Standby
@@ -33,6 +34,7 @@ class Lab:
         self._standbys = []
         self.former = []
         self._poolers = {}
+        self._network = None
         self._users = 0
         self._clients = []
 
@@ -86,6 +88,13 @@ class Lab:
         self._cluster = cluster
         self._cluster.start()
         self._cluster.install()
+
+    @property
+    def network(self):
+        """Hosts apart from each other, for servers that are started there."""
+        if not self._network:
+            self._network = Network(os.path.join(self.dir, "network"))
+        return self._network
 
     def pooler(self, name="main", **kwargs):
         """The named PgBouncer before the cluster, started at first use. kwargs as
@@ -210,6 +219,8 @@ class Lab:
                 reports["pgbox-schema verify"] = wrong
             for cluster in self._standbys + self.former + [self._cluster]:
                 cluster.stop("immediate")
+        if self._network:
+            self._network.close()
         if not keep:
             proc.remove_tree(self.dir)
         return reports

@@ -1,5 +1,6 @@
 """A private Dovecot for one test run: sdbox, maildir or pgbox underneath."""
 
+import contextlib
 import glob
 import os
 import re
@@ -221,11 +222,15 @@ def built_module():
 
 
 class Node:
-    """Config, start, stop, log checks, clients of one Dovecot instance."""
+    """Config, start, stop, log checks, clients of one Dovecot instance.
+
+    place: where it and its clients are, if not in our own network: inside() of a
+    host of network.py."""
 
     def __init__(self, workdir, name="main", storage="pgbox", database="",
                  separator="/", plugins="quota zlib", extra="", valgrind=False,
-                 preload="", auth=AUTH, notify=False, location="", direct="", replica=""):
+                 preload="", auth=AUTH, notify=False, location="", direct="", replica="",
+                 place=contextlib.nullcontext):
         self.name = name
         self.dir = os.path.join(workdir, name)
         self.storage = storage
@@ -243,6 +248,7 @@ class Node:
         self._preload = preload
         self._auth = auth
         self._notify = notify
+        self._place = place
         # appended to mail_location, like ":INDEX=MEMORY"
         self._location = location
         self._expected = []
@@ -370,6 +376,10 @@ class Node:
 
     def start(self):
         """Start the server; it listens when this returns."""
+        with self._place():
+            self._start()
+
+    def _start(self):
         done = proc.run(["/usr/sbin/dovecot", "-c", self.conf], check=False)
         if done.returncode != 0:
             raise LabError("dovecot doesn't start:\n%s%s" % (
@@ -431,14 +441,16 @@ class Node:
 
     def imap(self, user=None, timeout=None):
         """An IMAP connection, logged in when a user is given."""
-        client = ImapClient(self.ports["imap"],
-                            timeout=timeout or (120 if self.valgrind else 30))
+        with self._place():
+            client = ImapClient(self.ports["imap"],
+                                timeout=timeout or (120 if self.valgrind else 30))
         return client.login(user) if user else client
 
     def lmtp(self, timeout=None):
         """An LMTP connection."""
-        return LmtpClient(self.ports["lmtp"],
-                          timeout=timeout or (120 if self.valgrind else 30))
+        with self._place():
+            return LmtpClient(self.ports["lmtp"],
+                              timeout=timeout or (120 if self.valgrind else 30))
 
     def doveadm(self, *args, user=None, data=None, check=True, timeout=120, flags=()):
         """Run doveadm [flags] COMMAND [-u user] args; return CompletedProcess."""
@@ -450,7 +462,8 @@ class Node:
             env["GDB"] = "1"
         words = split_verb(args)
         argv += words[0] + (["-u", user] if user else []) + words[1]
-        done = proc.run(argv, data=data, env=env, check=False, timeout=timeout)
+        with self._place():
+            done = proc.run(argv, data=data, env=env, check=False, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError("doveadm %s: exit %d\n%s%s" % (
                 " ".join(args), done.returncode, done.stdout.decode("utf-8", "replace"),
@@ -460,7 +473,8 @@ class Node:
     def lda(self, user, message, *args, check=True):
         """Deliver by dovecot-lda; return CompletedProcess."""
         argv = [LIBEXEC + "/dovecot-lda", "-c", self.conf, "-d", user] + list(args)
-        return proc.run(argv, data=message, check=check)
+        with self._place():
+            return proc.run(argv, data=message, check=check)
 
     def notify_socket(self):
         """Path of the signal service's socket."""
