@@ -215,8 +215,8 @@ def test_killed(lab):
     rng = random.Random(20261128)
     user = world.user("a")
     lived_in(world, user).close()
-    moments = ([(b"copied", rng.uniform(0, 0.3)) for _ in range(2)]
-               + [(b"freezing", delay / 12) for delay in range(5)] + [(b"closed", 0)])
+    moments = ([(b"copied", rng.uniform(0, 0.3))]
+               + [(b"freezing", delay / 8) for delay in range(4)] + [(b"closed", 0)])
     for number, (line, delay) in enumerate(moments):
         if open_somewhere(world, user) == "a":
             c = client(world, user)
@@ -346,8 +346,10 @@ def test_large(lab):
     user = world.user("a")
     c = client(world, user)
     total = append_big(c, BIG)
-    for start in range(2, 10001, 2500):
-        fill(c, "INBOX", min(2500, 10001 - start), first=start)
+    fill(c, "INBOX", 2499, first=2)
+    c.ok("SELECT INBOX")
+    for _ in range(3):
+        c.ok("COPY 1:2500 INBOX", timeout=60)
     caches = remember_one(c)
     c.close()
     said = move(world, "a", user)
