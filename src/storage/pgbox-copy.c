@@ -22,7 +22,7 @@ static bool copy_can_refer(struct pgbox_save_context *ctx, struct mail *mail)
 	    ctx->mbox->box.disable_reflink_copy_to)
 		return FALSE;
 	src_mbox = PGBOX_MAILBOX(mail->box);
-	return src_mbox->storage->conn == ctx->mbox->storage->conn &&
+	return src_mbox->conn == ctx->mbox->conn &&
 		src_mbox->mailbox_id != 0;
 }
 

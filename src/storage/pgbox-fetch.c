@@ -346,7 +346,7 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 			       const ARRAY_TYPE(seq_range) *uids)
 {
 	struct pgbox_mailbox *mbox = ctx->mbox;
-	struct pgbox_conn *replica = mbox->storage->replica;
+	struct pgbox_conn *replica = mbox->replica;
 	const uint32_t uid = ctx->mail->imail.mail.mail.uid;
 	struct pgbox_error error;
 	uint32_t last_uid;
@@ -372,7 +372,7 @@ fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 	struct pgbox_error error;
 	uint32_t last_uid;
 
-	if (pgbox_message_fetch(ctx->mbox->storage->conn,
+	if (pgbox_message_fetch(ctx->mbox->conn,
 				ctx->mbox->mailbox_id, NULL, uids, ctx->what,
 				PGBOX_FETCH_MAX_BYTES, fetch_callback, ctx,
 				&last_uid, &error) < 0) {

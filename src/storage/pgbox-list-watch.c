@@ -19,6 +19,7 @@
 #include "time-util.h"
 #include "mail-user.h"
 #include "pgbox-list.h"
+#include "pgbox-owner.h"
 #include "pgbox-list-watch.h"
 #include "pgbox-notify-client.h"
 
@@ -94,8 +95,10 @@ void pgbox_list_changed_mailbox(struct pgbox_mailbox_list *list,
 		if (watch_get_path(&list->list, &path))
 			watch_file_write(&list->list, path);
 	} T_END;
-	if (list->account != NULL)
-		pgbox_notify_changed(list->list.ns->user, &signal);
+	if (list->account != NULL) {
+		pgbox_notify_changed(
+			pgbox_namespace_get_db_user(list->list.ns), &signal);
+	}
 }
 
 void pgbox_list_changed(struct pgbox_mailbox_list *list)
@@ -199,9 +202,9 @@ static struct pgbox_list_watch *watch_init(struct pgbox_mailbox_list *list)
 	const struct pgbox_signal known = { .account = list->account };
 
 	watch->list = list;
-	watch->service = pgbox_notify_watch_init(list->list.ns->user, &known,
-						 list->store_guid, watch_look,
-						 watch);
+	watch->service = pgbox_notify_watch_init(
+		pgbox_namespace_get_db_user(list->list.ns), &known,
+		list->store_guid, watch_look, watch);
 	watch->to_poll = timeout_add(
 		list->list.mail_set->mailbox_idle_check_interval * 1000,
 		watch_poll, watch);

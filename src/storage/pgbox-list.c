@@ -16,6 +16,7 @@
 #include "pgbox-list.h"
 #include "pgbox-list-tree.h"
 #include "pgbox-list-notify.h"
+#include "pgbox-owner.h"
 
 #define PGBOX_TEMP_PREFIX ".temp."
 
@@ -41,6 +42,7 @@ pgbox_list_init(struct mailbox_list *_list, const char **error_r)
 {
 	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
 	struct mail_namespace *ns = _list->ns;
+	struct mail_user *db_user;
 	const char *error = NULL;
 
 	/* our storage has set it, see pgbox_storage_get_list_settings() */
@@ -55,11 +57,13 @@ pgbox_list_init(struct mailbox_list *_list, const char **error_r)
 
 	list->account = p_strdup(_list->pool,
 		pgbox_namespace_get_account(ns, &error));
-	if (list->account != NULL) {
-		/* the owner's mailboxes are in the owner's database */
-		list->conn = pgbox_user_get_conn(ns->owner != NULL ?
-						 ns->owner : ns->user, &error);
-	}
+	/* the owner's mailboxes are in the owner's database */
+	db_user = pgbox_namespace_get_db_user(ns);
+	if (list->account != NULL)
+		list->conn = pgbox_user_get_conn(db_user, &error);
+	if (list->conn != NULL &&
+	    pgbox_user_get_replica(db_user, &list->replica, &error) < 0)
+		pgbox_conn_unref(&list->conn);
 	if (list->conn == NULL)
 		list->config_error = p_strdup(_list->pool, error);
 
@@ -79,6 +83,8 @@ static void pgbox_list_deinit(struct mailbox_list *_list)
 	struct pgbox_mailbox_list *list = PGBOX_LIST(_list);
 
 	pgbox_tree_unref(&list->tree);
+	if (list->replica != NULL)
+		pgbox_conn_unref(&list->replica);
 	if (list->conn != NULL)
 		pgbox_conn_unref(&list->conn);
 	pool_unref(&list->found_pool);

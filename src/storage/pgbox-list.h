@@ -12,6 +12,8 @@ struct pgbox_mailbox_list {
 	/* NULL if the configuration lacks the database or the account; every
 	   access then fails with that reason */
 	struct pgbox_conn *conn;
+	/* read first for what doesn't change; NULL: there is none */
+	struct pgbox_conn *replica;
 	const char *account;
 	const char *config_error;
 	const char *temp_prefix;

@@ -21,22 +21,22 @@ mail_is_header_enough(struct pgbox_mail *mail, bool get_body)
 }
 
 static struct istream *
-mail_open_stored(struct pgbox_mail *mail, struct pgbox_storage *storage)
+mail_open_stored(struct pgbox_mail *mail, struct pgbox_mailbox *mbox)
 {
 	const struct pgbox_content_info *info = &mail->row.content;
 	struct pgbox_stored stored = {
-		.replica = storage->replica,
+		.replica = mbox->replica,
 		.header = mail->header->data,
 		.header_size = mail->header->used,
 		.head = mail->head->data,
 		.head_size = mail->head->used,
 		.body_size = info->body_size,
-		.cache = storage->content_cache,
+		.cache = mbox->storage->content_cache,
 		.cache_keep = pgbox_content_is_kept(mail),
 	};
 
 	memcpy(stored.digest, info->digest, sizeof(stored.digest));
-	return pgbox_body_stream_create(storage->conn, &stored, NULL);
+	return pgbox_body_stream_create(mbox->conn, &stored, NULL);
 }
 
 static struct istream *
@@ -49,7 +49,7 @@ mail_open_stream(struct pgbox_mail *mail, bool header_only)
 		input = i_stream_create_copy_from_data(mail->header->data,
 						       mail->header->used);
 	} else {
-		input = mail_open_stored(mail, mbox->storage);
+		input = mail_open_stored(mail, mbox);
 		/* the stream has its own copy */
 		buffer_free(&mail->head);
 		mail->have &= ENUM_NEGATE(PGBOX_FETCH_BODY);

@@ -13,6 +13,7 @@
 #include "pgbox-list.h"
 #include "pgbox-index.h"
 #include "pgbox-notify-client.h"
+#include "pgbox-owner.h"
 #include "pgbox-sync.h"
 #include "pgbox-save.h"
 #include "pgbox-mail.h"
@@ -36,6 +37,8 @@ pgbox_mailbox_alloc(struct mail_storage *storage, struct mailbox_list *list,
 	mbox->box.list = list;
 	mbox->box.mail_vfuncs = &pgbox_mail_vfuncs;
 	mbox->storage = PGBOX_STORAGE(storage);
+	mbox->conn = PGBOX_LIST(list)->conn;
+	mbox->replica = PGBOX_LIST(list)->replica;
 
 	index_storage_mailbox_alloc(&mbox->box, vname, flags,
 				    MAIL_INDEX_PREFIX);
@@ -175,7 +178,7 @@ static void mailbox_wake(struct mailbox *box, void *context)
 static void mailbox_look(void *context)
 {
 	struct mailbox *box = context;
-	struct pgbox_conn *conn = PGBOX_MAILBOX(box)->storage->conn;
+	struct pgbox_conn *conn = PGBOX_MAILBOX(box)->conn;
 
 	/* the session may end, and the mailbox with it */
 	pgbox_conn_ref(conn);
@@ -204,9 +207,9 @@ static void mailbox_watch_start(struct pgbox_mailbox *mbox)
 		.modseq = hdr.last_synced,
 		.account = PGBOX_LIST(box->list)->account,
 	};
-	mbox->watch = pgbox_notify_watch_init(box->storage->user, &known,
-					      mbox->store_guid, mailbox_look,
-					      box);
+	mbox->watch = pgbox_notify_watch_init(
+		pgbox_namespace_get_db_user(box->list->ns), &known,
+		mbox->store_guid, mailbox_look, box);
 	/* What came before the watch isn't told. */
 	pgbox_sync_set_outdated(mbox);
 	mbox->to_poll = timeout_add(

@@ -6,6 +6,7 @@
 #include "pgbox-conn.h"
 #include "pgbox-storage.h"
 #include "pgbox-notify-client.h"
+#include "pgbox-owner.h"
 #include "pgbox-quota.h"
 #include "pgbox-plugin.h"
 
@@ -35,16 +36,18 @@ static void plugin_check_structs(void)
 	}
 }
 
-void pgbox_plugin_init(struct module *module ATTR_UNUSED)
+void pgbox_plugin_init(struct module *module)
 {
 	plugin_check_structs();
 	mail_storage_class_register(&pgbox_storage);
 	mailbox_list_register(&pgbox_mailbox_list);
 	pgbox_quota_register();
+	pgbox_owner_init(module);
 }
 
 void pgbox_plugin_deinit(void)
 {
+	pgbox_owner_deinit();
 	pgbox_quota_unregister();
 	pgbox_notify_client_deinit();
 	pgbox_conns_free_unused();

@@ -18,6 +18,7 @@
 #include "pgbox-db-mailbox.h"
 #include "pgbox-storage-error.h"
 #include "pgbox-storage.h"
+#include "pgbox-owner.h"
 #include "pgbox-quota.h"
 
 /* Whoever doesn't load the quota plugin has none of these. It is loaded before
@@ -116,6 +117,13 @@ quota_get_account(struct pgbox_quota_root *root, const char **error_r)
 	return pgbox_namespace_get_account(root->root.ns, error_r);
 }
 
+/* whose settings say where the account is */
+static struct mail_user *quota_get_user(struct pgbox_quota_root *root)
+{
+	return root->root.ns_prefix == NULL ? root->root.quota->user :
+		pgbox_namespace_get_db_user(root->root.ns);
+}
+
 static int
 quota_refresh(struct pgbox_quota_root *root, const char **error_r)
 {
@@ -128,8 +136,7 @@ quota_refresh(struct pgbox_quota_root *root, const char **error_r)
 	if ((account = quota_get_account(root, error_r)) == NULL)
 		return -1;
 	if (root->conn == NULL) {
-		root->conn = pgbox_user_get_conn(root->root.quota->user,
-						 error_r);
+		root->conn = pgbox_user_get_conn(quota_get_user(root), error_r);
 		if (root->conn == NULL)
 			return -1;
 	}

@@ -24,7 +24,7 @@ int pgbox_recent_assign(struct pgbox_mailbox *mbox)
 	hdr = mail_index_get_header(view);
 	next_uid = hdr->next_uid;
 	if (hdr->first_recent_uid < next_uid) {
-		ret = pgbox_recent_claim(mbox->storage->conn, mbox->mailbox_id,
+		ret = pgbox_recent_claim(mbox->conn, mbox->mailbox_id,
 					 next_uid, &first_uid, &error);
 		if (ret < 0)
 			pgbox_mailbox_set_error(box, &error);

@@ -16,7 +16,7 @@
 
 bool pgbox_replica_may_have(struct pgbox_mailbox *mbox, uint32_t uid)
 {
-	return mbox->storage->replica != NULL &&
+	return mbox->replica != NULL &&
 		(mbox->replica_lacks_time != ioloop_time ||
 		 uid < mbox->replica_lacks_uid);
 }
@@ -30,7 +30,7 @@ void pgbox_replica_set_lacking(struct pgbox_mailbox *mbox, uint32_t uid)
 bool pgbox_replica_want_pull(struct pgbox_mailbox *mbox, uint64_t since,
 			     uint64_t open_modseq)
 {
-	return mbox->storage->replica != NULL && open_modseq > since &&
+	return mbox->replica != NULL && open_modseq > since &&
 		open_modseq - since >=
 		PGBOX_REPLICA_MIN_CHANGES * PGBOX_MODSEQ_STEP;
 }
@@ -42,11 +42,11 @@ int pgbox_replica_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	struct pgbox_error error;
 	int ret;
 
-	ret = pgbox_pull_begin(mbox->storage->replica, mbox->mailbox_id, since,
+	ret = pgbox_pull_begin(mbox->replica, mbox->mailbox_id, since,
 			       pgbox_keyword_last(mbox), pull_r, counters_r,
 			       &error);
 	if (ret < 0)
-		pgbox_conn_leave_out(mbox->storage->replica, &error);
+		pgbox_conn_leave_out(mbox->replica, &error);
 	if (ret <= 0)
 		return 0;
 	if (counters_r->highest_modseq < open_modseq ||
@@ -63,5 +63,5 @@ void pgbox_replica_pull_failed(struct pgbox_mailbox *mbox)
 	struct pgbox_error error;
 
 	pgbox_error_set(&error, PGBOX_ERROR_LOST, "a pull from it failed");
-	pgbox_conn_leave_out(mbox->storage->replica, &error);
+	pgbox_conn_leave_out(mbox->replica, &error);
 }

@@ -40,8 +40,12 @@ pgbox_namespace_get_account(struct mail_namespace *ns, const char **error_r)
 {
 	const char *account;
 
-	if (ns->owner != NULL)
-		return ns->owner->username;
+	if (ns->owner != NULL) {
+		/* userdb doesn't know him, whatever this database has: no
+		   account has an empty name */
+		return ns->owner->autocreated && ns->owner->nonexistent ?
+			"" : ns->owner->username;
+	}
 	account = mail_user_plugin_getenv(ns->user, "pgbox_public_account");
 	if (account == NULL || *account == '\0') {
 		*error_r = t_strdup_printf(

@@ -59,6 +59,7 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 		     const char **error_r)
 {
 	struct pgbox_storage *storage = PGBOX_STORAGE(_storage);
+	struct pgbox_conn *replica;
 
 	if (!pgbox_list_is_ours(ns->list)) {
 		*error_r = "pgbox keeps the list of mailboxes in the database "
@@ -69,9 +70,11 @@ pgbox_storage_create(struct mail_storage *_storage, struct mail_namespace *ns,
 	   anybody from logging in. */
 	storage->conn = pgbox_user_get_conn(_storage->user, error_r);
 	if (storage->conn == NULL ||
-	    pgbox_user_get_replica(_storage->user, &storage->replica,
-				   error_r) < 0)
+	    pgbox_user_get_replica(_storage->user, &replica, error_r) < 0)
 		return -1;
+	/* mailboxes have their list's */
+	if (replica != NULL)
+		pgbox_conn_unref(&replica);
 	storage->content_cache = pgbox_content_get_cache(_storage->user);
 	storage_set_prefetch(_storage);
 	/* stored with the message: no need to parse it */
@@ -88,8 +91,6 @@ static void pgbox_storage_destroy(struct mail_storage *_storage)
 	index_storage_destroy(_storage);
 	if (storage->content_cache != NULL)
 		pgbox_content_cache_unref(&storage->content_cache);
-	if (storage->replica != NULL)
-		pgbox_conn_unref(&storage->replica);
 	if (storage->conn != NULL)
 		pgbox_conn_unref(&storage->conn);
 }

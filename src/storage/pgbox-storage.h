@@ -20,10 +20,10 @@ struct pgbox_mailbox_row;
 
 struct pgbox_storage {
 	struct mail_storage storage;
-	/* shared by the whole process; NULL until create() succeeded */
+	/* The user's own, shared by the whole process; NULL until create()
+	   succeeded. Mailboxes have theirs: Dovecot takes one storage for all
+	   namespaces. */
 	struct pgbox_conn *conn;
-	/* read first for what doesn't change; NULL: there is none */
-	struct pgbox_conn *replica;
 	/* bytes of messages on this node; NULL: none are kept */
 	struct pgbox_content_cache *content_cache;
 	/* see pgbox-thread.c; NULL until a mailbox is opened */
@@ -46,6 +46,8 @@ struct pgbox_row_ahead;
 struct pgbox_mailbox {
 	struct mailbox box;
 	struct pgbox_storage *storage;
+	/* the list's */
+	struct pgbox_conn *conn, *replica;
 
 	/* identity in the database; known once the row was looked up */
 	int64_t mailbox_id;

@@ -46,7 +46,7 @@ sync_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	struct pgbox_error error;
 	int ret;
 
-	ret = pgbox_pull_begin(mbox->storage->conn, mbox->mailbox_id, since,
+	ret = pgbox_pull_begin(mbox->conn, mbox->mailbox_id, since,
 			       pgbox_keyword_last(mbox), pull_r, counters_r,
 			       &error);
 	if (ret < 0)
@@ -466,7 +466,7 @@ pgbox_mailbox_sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
 	if (mbox->watch != NULL) {
 		/* Most probably the session is in IDLE, of which there may be
 		   many: they are told when there is something to ask. */
-		pgbox_conn_release_soon(mbox->storage->conn);
+		pgbox_conn_release_soon(mbox->conn);
 	}
 	return index_mailbox_sync_init(box, flags, ret < 0);
 }

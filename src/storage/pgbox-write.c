@@ -73,7 +73,7 @@ write_changes(struct pgbox_mailbox *mbox, struct pgbox_changes *changes,
 	      const char *reason, struct pgbox_write_results *results,
 	      struct pgbox_error *error_r)
 {
-	struct pgbox_conn *conn = mbox->storage->conn;
+	struct pgbox_conn *conn = mbox->conn;
 	struct pgbox_pipeline *pipeline;
 
 	if (array_count(&changes->ops) == 0 ||
@@ -97,7 +97,7 @@ write_upload(struct pgbox_mailbox *mbox, struct pgbox_upload *upload,
 	     struct pgbox_changes *changes, const char *reason,
 	     struct pgbox_write_results *results, struct pgbox_error *error_r)
 {
-	struct pgbox_conn *conn = mbox->storage->conn;
+	struct pgbox_conn *conn = mbox->conn;
 	bool mixed = pgbox_changes_are_some(changes);
 
 	if (pgbox_upload_contents(upload, conn, mixed, error_r) < 0)

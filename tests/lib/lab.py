@@ -30,6 +30,7 @@ class Lab:
         self.dir = proc.make_workdir()
         self.nodes = {}
         self._cluster = None
+        self._others = {}
         # standbys that follow, and those that were the cluster once, the last one last
         self._standbys = []
         self.former = []
@@ -58,6 +59,14 @@ class Lab:
             self._cluster.start()
             self._cluster.install()
         return self._cluster
+
+    def other_cluster(self, name):
+        """A cluster of its own beside the first one, made at first use."""
+        if name not in self._others:
+            self._others[name] = Cluster(self.dir, name=name)
+            self._others[name].start()
+            self._others[name].install()
+        return self._others[name]
 
     def standby(self, name, **kwargs):
         """The named standby of the cluster, made at first use. kwargs as for Standby."""
@@ -213,6 +222,11 @@ class Lab:
                 reports["%s/%s" % (node.name, name)] = text
         for pooler in self._poolers.values():
             pooler.stop()
+        for name, cluster in self._others.items():
+            wrong = cluster.verify()
+            if wrong:
+                reports["pgbox-schema verify, " + name] = wrong
+            cluster.stop("immediate")
         if self._cluster:
             wrong = self._cluster.verify()
             if wrong:
