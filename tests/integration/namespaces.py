@@ -5,6 +5,7 @@ The config is the one that README.md gives."""
 import os
 import shutil
 
+import proc
 from cache_truth import check
 from imap_list import names
 from imapclient import Lit, flags_of
@@ -242,7 +243,7 @@ def test_public_without_account(lab):
     if reply.ok:
         c = lab.imap(user, node)
         c.no("CREATE Public/x")
-    has("pgbox_public_account", node.log_since_mark())
+    proc.wait_for(lambda: "pgbox_public_account" in node.log_since_mark(), 10, "the log to tell")
 
 
 # -- one's own ------------------------------------------------------------
