@@ -526,7 +526,7 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.restore_mailbox(text, text, timestamptz, text, integer) IS 'Bring back what restore_preview shows, into the same mailbox or p_into, which are made if they aren''t there; at most p_limit, call again while more is true. What is there stays. The last call warns of what can''t come back';
+COMMENT ON FUNCTION pgbox.restore_mailbox(text, text, timestamptz, text, integer) IS 'Bring back what restore_preview shows, into the same mailbox or p_into, which are made if they aren''t there and something is restored; at most p_limit, call again while more is true. What is there stays. The last call warns of what can''t come back';
 
 -- more is true while any mailbox has something: no call is needed to find out
 -- that the former was the last one.

@@ -94,6 +94,7 @@ AS $$
          (SELECT count(*)
             FROM pgbox.mailbox AS m
             JOIN pgbox.expunged AS e ON e.mailbox_id = m.mailbox_id AND e.content_id IS NOT NULL AND e.moved_to IS NULL
+                                        AND e.revived_at IS NULL
            WHERE m.account_id = o.account_id),
          (SELECT count(*) FROM pgbox.mailbox AS m
            WHERE m.account_id = o.account_id AND m.guid IS NOT NULL AND m.deleted_at IS NOT NULL)

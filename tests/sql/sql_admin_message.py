@@ -141,6 +141,8 @@ def test_undelete(store):
     # where to
     eq(store.admin.sql("SELECT target FROM pgbox.job WHERE what = 'message_undelete' AND target LIKE '%s%%' ORDER BY job_id DESC LIMIT 2"
                        % name), [[name + ": INBOX"], [name + ": INBOX to box"]])
+    # what is back isn't to be had again
+    eq(store.admin.value("SELECT s.restorable_messages FROM pgbox.account_status('%s') AS s" % name), "0")
     # who wants it once more says so
     store.admin.sql("UPDATE pgbox.expunged SET revived_at = NULL WHERE mailbox_id = %d AND uid = 2" % inbox)
     eq(rows(store, "message_undelete('%s', 'INBOX')" % name), [["2", "8"]])
