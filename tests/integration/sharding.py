@@ -67,8 +67,6 @@ class Shards:
             "name": "notify-" + shard, "dir": node.dir, "command": SERVICE_NAME,
             "database": self.uri(node, shard), "user": node.mail_user} for shard in self.clusters)
         node.stop()
-        # who is stopped while it still starts says that it can't read its configuration
-        node.mark_log()
         node.set_extra(extra + services)
         with open(os.path.join(node.dir, "users"), "a") as handle:
             for shard in self.clusters:

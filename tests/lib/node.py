@@ -28,6 +28,8 @@ VALGRIND = ["/usr/bin/valgrind", "-q", "--vgdb=no", "--leak-check=full",
 # in it from the start.
 USERS_READY = 2000
 BAD_LOG = re.compile(r"(Panic|Fatal|Error): ")
+# What Dovecot's own process says if the server is stopped while it still starts.
+STOPPED_EARLY = "anvil: Fatal: Error reading configuration: .*Connection reset by peer"
 
 TEMPLATE = """
 base_dir = %(dir)s/run
@@ -402,6 +404,7 @@ class Node:
         if not pid:
             return
         children = descendants(pid)
+        self.expect_log(STOPPED_EARLY)
         proc.kill_wait(pid, seconds=60)
         deadline = time.monotonic() + (60 if self.valgrind else 10)
         while any(proc.alive(child) for child in children):
