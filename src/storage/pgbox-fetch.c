@@ -341,7 +341,7 @@ static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
 		      I_MAX(last_uid, ctx->mail->imail.mail.mail.uid));
 }
 
-/* Returns TRUE if the replica was asked and had the mail. */
+/* Returns TRUE if the replica had the mail. */
 static bool fetch_from_replica(struct fetch_ctx *ctx,
 			       const ARRAY_TYPE(seq_range) *uids)
 {
@@ -351,8 +351,6 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 	struct pgbox_error error;
 	uint32_t last_uid;
 
-	if (!pgbox_replica_may_have(mbox, uid))
-		return FALSE;
 	if (pgbox_message_fetch(replica, mbox->mailbox_id, mbox->guid, uids,
 				ctx->what, PGBOX_FETCH_MAX_BYTES,
 				fetch_callback, ctx, &last_uid, &error) < 0)
@@ -398,17 +396,22 @@ static int fetch_alone(struct fetch_ctx *ctx)
 /* Fetch the mail and what comes along with it. */
 static int fetch_together(struct fetch_ctx *ctx)
 {
+	const uint32_t uid = ctx->mail->imail.mail.mail.uid;
 	ARRAY_TYPE(seq_range) uids;
+	bool done = FALSE;
 	int ret = 0;
 
 	i_array_init(&uids, 32);
 	fetch_get_uids(ctx, &uids);
-	if (!fetch_from_replica(ctx, &uids)) {
+	if (pgbox_replica_may_have(ctx->mbox, uid)) {
+		done = fetch_from_replica(ctx, &uids);
 		/* less those that did come */
 		array_clear(&uids);
-		fetch_get_uids(ctx, &uids);
-		ret = fetch_run(ctx, &uids);
+		if (!done)
+			fetch_get_uids(ctx, &uids);
 	}
+	if (!done)
+		ret = fetch_run(ctx, &uids);
 	array_free(&uids);
 	return ret;
 }

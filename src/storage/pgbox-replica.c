@@ -8,6 +8,7 @@
 #include "pgbox-conn.h"
 #include "pgbox-db-pull.h"
 #include "pgbox-apply.h"
+#include "pgbox-sync.h"
 #include "pgbox-replica.h"
 
 /* From how many changes on a replica is asked for them: of fewer the primary is
@@ -50,8 +51,7 @@ int pgbox_replica_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	if (ret <= 0)
 		return 0;
 	if (counters_r->highest_modseq < open_modseq ||
-	    counters_r->epoch != mbox->epoch ||
-	    counters_r->uidvalidity != mbox->uidvalidity) {
+	    pgbox_sync_is_other_mailbox(mbox, counters_r)) {
 		pgbox_pull_end(pull_r);
 		return 0;
 	}

@@ -27,15 +27,6 @@
  * Pulls
  */
 
-/* The messages aren't those of the index any more. */
-static bool
-sync_is_other_mailbox(struct pgbox_mailbox *mbox,
-		      const struct pgbox_pull_counters *counters)
-{
-	return counters->epoch != mbox->epoch ||
-		counters->uidvalidity != mbox->uidvalidity;
-}
-
 /* Ask for what changed after since. Returns 1, or -1 with the mailbox's error
    set, for a mailbox that is gone too. */
 static int
@@ -58,13 +49,19 @@ sync_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	return ret;
 }
 
+bool pgbox_sync_is_other_mailbox(struct pgbox_mailbox *mbox,
+				 const struct pgbox_pull_counters *counters)
+{
+	return counters->epoch != mbox->epoch ||
+		counters->uidvalidity != mbox->uidvalidity;
+}
 
 static bool
 sync_is_rebuild_needed(struct pgbox_mailbox *mbox, uint64_t since,
 		       const struct pgbox_pull_counters *counters)
 {
 	return since == 0 || since > counters->highest_modseq ||
-		sync_is_other_mailbox(mbox, counters);
+		pgbox_sync_is_other_mailbox(mbox, counters);
 }
 
 /* Tombstones that the index needs are pruned: only a look at all messages
@@ -107,7 +104,7 @@ static int sync_compare_locked(struct pgbox_index_lock *lock)
 
 	if (sync_pull_begin(lock->mbox, 0, &pull, &counters) < 0)
 		return -1;
-	if (sync_is_other_mailbox(lock->mbox, &counters) ||
+	if (pgbox_sync_is_other_mailbox(lock->mbox, &counters) ||
 	    sync_has_many_new_uids(lock, &counters)) {
 		pgbox_pull_end(&pull);
 		sync_set_stale(lock->mbox);

@@ -7,7 +7,12 @@
    administrator) enter a local index. */
 
 struct pgbox_pull_bounds;
+struct pgbox_pull_counters;
 
+/* Returns TRUE if the messages that a pull tells of aren't those that the mailbox
+   had when it was opened: the store's epoch or UIDVALIDITY is another one. */
+bool pgbox_sync_is_other_mailbox(struct pgbox_mailbox *mbox,
+				 const struct pgbox_pull_counters *counters);
 /* Pull into a locked, once filled index (lock->hdr.last_synced != 0), before
    the caller writes changes of its own that the database has committed.
    lock->hdr follows. Returns 1; 0 if the bounds couldn't be kept, so that all

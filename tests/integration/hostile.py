@@ -95,6 +95,15 @@ def name_taken(client, name):
     eq(client.cmd("SELECT ", wire).status, "NO")
 
 
+def with_a_mail(lab):
+    """(Watch, new user, session that has selected INBOX with one message)."""
+    watch, user = Watch(lab), lab.user()
+    client = lab.imap(user)
+    client.ok("APPEND INBOX ", Lit(PLAIN))
+    client.ok("SELECT INBOX")
+    return watch, user, client
+
+
 @only("pgbox")
 @timeout(120)
 def test_mailbox_names(lab):
@@ -147,10 +156,7 @@ def in_atom(text):
 @timeout(120)
 def test_keywords(lab):
     """STORE and APPEND with every string for a keyword; SEARCH finds it."""
-    watch, user = Watch(lab), lab.user()
-    client = lab.imap(user)
-    client.ok("APPEND INBOX ", Lit(PLAIN))
-    client.ok("SELECT INBOX")
+    watch, user, client = with_a_mail(lab)
     for text in [text for text in LINES + LONG if in_atom(text)]:
         if answered(client, "STORE 1 FLAGS (", text, ")").ok:
             flags = client.ok("FETCH 1 FLAGS").fetches()[1]["FLAGS"]
@@ -174,10 +180,7 @@ def test_keywords(lab):
 @timeout(240)
 def test_many_keywords(lab):
     """Ten thousand, or fewer if it is to be quick, in one STORE; another session and node read them all."""
-    watch, user = Watch(lab), lab.user()
-    client = lab.imap(user)
-    client.ok("APPEND INBOX ", Lit(PLAIN))
-    client.ok("SELECT INBOX")
+    watch, user, client = with_a_mail(lab)
     # Dovecot takes a time that grows with the square: a minute for 10,000, on any storage
     words = ["k%d" % number for number in range(10000 if os.environ.get("PGBOX_TEST_LONG") else 2500)]
     client.ok("STORE 1 +FLAGS.SILENT (", " ".join(words), ")", timeout=100)
@@ -218,10 +221,7 @@ def test_metadata(lab):
 @timeout(120)
 def test_search(lab):
     """Search strings, also in headers that the client names; SORT and THREAD."""
-    watch, user = Watch(lab), lab.user()
-    client = lab.imap(user)
-    client.ok("APPEND INBOX ", Lit(PLAIN))
-    client.ok("SELECT INBOX")
+    watch, user, client = with_a_mail(lab)
     for text in ALL:
         for key in ("TEXT ", "SUBJECT ", "FROM ", "HEADER x-a ", "BODY "):
             answered(client, "SEARCH CHARSET UTF-8 ", key, Lit(text))

@@ -16,7 +16,7 @@ from failover import Append, Deliver, Expunge, Move, Store, found, judge, wait_f
 from imapclient import Lit
 from mails import PLAIN, fill, simple
 from network import Unavailable
-from replica import LEFT_OUT, RETRY, bodies
+from replica import LEFT_OUT, RETRY, bodies, warnings
 from tap import Skip, eq, has, only, timeout, true
 from weather import eventually_ok, later
 
@@ -308,11 +308,6 @@ def test_node_and_primary(lab):
     sound(site)
 
 
-def said(node):
-    """What the node has said about its replica."""
-    return [line for line in node.log_since_mark().splitlines() if "replica:" in line]
-
-
 def read_by(site, user):
     """A session on each node that has selected INBOX, and the standby has all of it."""
     fill(site.lab.imap(user, site.node_b), "INBOX", 60)
@@ -333,13 +328,13 @@ def test_node_and_replica(lab):
         eq(len(within(0.9, lambda: bodies(client, 21, 30))), 10)
         eq(len(within(0.9, lambda: bodies(other, 21, 30))), 10)
         client.ok("STORE 1 +FLAGS (\\Flagged)")
-    eq(len(said(site.node_a)), 1)
-    has(LEFT_OUT, said(site.node_a)[0])
-    eq(said(site.node_b), [])
+    eq(len(warnings(site.node_a)), 1)
+    has(LEFT_OUT, warnings(site.node_a)[0])
+    eq(warnings(site.node_b), [])
     time.sleep(RETRY + 0.5)
     eq(len(bodies(client, 31, 40)), 10)
-    eq(len(said(site.node_a)), 2)
-    has("serves us again", said(site.node_a)[1])
+    eq(len(warnings(site.node_a)), 2)
+    has("serves us again", warnings(site.node_a)[1])
     agree(site, user)
     sound(site)
 
@@ -363,7 +358,7 @@ def test_primary_and_replica(lab):
     site.lab.replica.catch_up()
     agree(site, user)
     sound(site)
-    eq([said(node) for node in site.nodes], [[], []])
+    eq([warnings(node) for node in site.nodes], [[], []])
 
 
 def cut_from_primary(site, pair):

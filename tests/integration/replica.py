@@ -68,6 +68,16 @@ def selected(lab, reader, user):
     return client
 
 
+def reading(lab):
+    """(Reader, its session) that has read 10 of 30 mails from a standby that has them all."""
+    reader = Reader(lab, "reader")
+    user = filled(lab, 30, 50)
+    lab.replica.catch_up()
+    client = selected(lab, reader, user)
+    eq(len(bodies(client, 1, 10)), 10)
+    return reader, client
+
+
 def bodies(client, first, last):
     """Whole messages by their numbers."""
     found = client.ok("FETCH %d:%d BODY.PEEK[]" % (first, last)).fetches()
@@ -91,9 +101,9 @@ def paused(lab):
         lab.replica.catch_up()
 
 
-def warnings(reader):
+def warnings(node):
     """What the node has said about its replica."""
-    return [line for line in reader.node.log_since_mark().splitlines() if "replica:" in line]
+    return [line for line in node.log_since_mark().splitlines() if "replica:" in line]
 
 
 @only("pgbox")
@@ -143,7 +153,7 @@ def test_what_has_not_arrived(lab):
         again = selected(lab, reader, user)
         trips = reader.count(lambda: eq(len(again.ok("FETCH 1:* (ENVELOPE RFC822.SIZE)").fetches()), 120))
         true(sum(trips) <= 6, "round trips: %s" % (trips,))
-    eq(warnings(reader), [])
+    eq(warnings(reader.node), [])
 
 
 @only("pgbox")
@@ -184,41 +194,33 @@ def test_state_never_goes_back(lab):
         true(reader.count(opened)[1] >= 1, "asked, in vain")
         reader.forget(user)
         opened()
-    eq(warnings(reader), [])
+    eq(warnings(reader.node), [])
 
 
 @only("pgbox")
 @timeout(120)
 def test_down_and_back(lab):
     """Its death is noticed once, and not by clients; it is taken back."""
-    reader = Reader(lab, "reader")
-    user = filled(lab, 30, 50)
-    lab.replica.catch_up()
-    client = selected(lab, reader, user)
-    eq(len(bodies(client, 1, 10)), 10)
+    reader, client = reading(lab)
     lab.replica.kill()
     for first in (1, 11, 21):
         eq(len(bodies(client, first, first + 9)), 10)
-    eq(len(warnings(reader)), 1)
-    has(LEFT_OUT, warnings(reader)[0])
+    eq(len(warnings(reader.node)), 1)
+    has(LEFT_OUT, warnings(reader.node)[0])
     lab.replica.start()
     lab.replica.following()
     lab.replica.catch_up()
     time.sleep(RETRY + 0.5)
     eq(reader.count(lambda: eq(len(bodies(client, 1, 10)), 10))[1], 1)
-    eq(len(warnings(reader)), 2)
-    has("serves us again", warnings(reader)[1])
+    eq(len(warnings(reader.node)), 2)
+    has("serves us again", warnings(reader.node)[1])
 
 
 @only("pgbox")
 @timeout(120)
 def test_slow(lab):
     """It is waited for once, for pgbox_replica_timeout."""
-    reader = Reader(lab, "reader")
-    user = filled(lab, 30, 50)
-    lab.replica.catch_up()
-    client = selected(lab, reader, user)
-    eq(len(bodies(client, 1, 10)), 10)
+    reader, client = reading(lab)
     reader.replica.stall()
     begin = time.monotonic()
     eq(len(bodies(client, 11, 20)), 10)
@@ -228,8 +230,8 @@ def test_slow(lab):
     reader.replica.stall(False)
     print("# %.2f s, then %.2f s" % (first, second))
     true(0.9 < first < 3 and second < 0.9, "waited %.2f and %.2f s" % (first, second))
-    eq(len(warnings(reader)), 1)
-    has(LEFT_OUT, warnings(reader)[0])
+    eq(len(warnings(reader.node)), 1)
+    has(LEFT_OUT, warnings(reader.node)[0])
 
 
 @only("pgbox")
