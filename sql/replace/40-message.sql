@@ -172,21 +172,23 @@ DECLARE
   v_unseen integer;
   v_virtual_size bigint;
 BEGIN
+  -- What is deleted second is found by its key for each that was deleted first. Two
+  -- sets that are joined afterwards are compared each with each, once statistics
+  -- say that a mailbox and a UID are one row.
   WITH state AS (
     DELETE FROM pgbox.message_state AS s
      WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids)
     RETURNING s.uid, s.flags, s.keywords),
   gone AS (
     DELETE FROM pgbox.message AS g
-     WHERE g.mailbox_id = p_mailbox AND g.uid = ANY (p_uids)
-    RETURNING g.uid, g.content_id, g.guid, g.received_at, g.saved_at),
+     USING state AS s
+     WHERE g.mailbox_id = p_mailbox AND g.uid = s.uid
+    RETURNING g.uid, g.content_id, g.guid, g.received_at, g.saved_at, s.flags, s.keywords),
   buried AS (
     INSERT INTO pgbox.expunged (mailbox_id, uid, modseq, content_id, guid, received_at, saved_at, flags, keywords, reason, moved_to)
-    SELECT p_mailbox, g.uid, p_modseq, g.content_id, g.guid, g.received_at, g.saved_at, s.flags, s.keywords, p_reason, p_moved_to
-      FROM gone AS g
-      JOIN state AS s ON s.uid = g.uid)
-  SELECT array_agg(g.uid ORDER BY g.uid), count(*), COALESCE(sum(c.virtual_size), 0),
-         (SELECT count(*) FILTER (WHERE s.flags & 8 = 0) FROM state AS s)
+    SELECT p_mailbox, g.uid, p_modseq, g.content_id, g.guid, g.received_at, g.saved_at, g.flags, g.keywords, p_reason, p_moved_to
+      FROM gone AS g)
+  SELECT array_agg(g.uid ORDER BY g.uid), count(*), COALESCE(sum(c.virtual_size), 0), count(*) FILTER (WHERE g.flags & 8 = 0)
     INTO v_uids, v_messages, v_virtual_size, v_unseen
     FROM gone AS g
     LEFT JOIN pgbox.content AS c ON c.content_id = g.content_id;
@@ -356,7 +358,9 @@ BEGIN
     INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags, keywords)
     SELECT p_mailbox, s.uid, modseq, s.flags, n.numbers
       FROM source AS s
-      LEFT JOIN named AS n ON n.keywords = s.keywords)
+      -- each of named is of one of source, so that LEFT is the same; but this can't
+      -- become a nested loop, each with each
+      FULL JOIN named AS n ON n.keywords = s.keywords)
   SELECT count(*), count(*) FILTER (WHERE s.flags & 8 = 0), sum(s.virtual_size), COALESCE(bool_or(s.differ), false)
     INTO v_found, v_unseen, v_virtual_size, differ
     FROM source AS s;

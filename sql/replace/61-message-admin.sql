@@ -243,11 +243,15 @@ DECLARE
   v_uids bigint[];
 BEGIN
   PERFORM pgbox.mailbox_lock(p_mailbox);
+  -- OFFSET 0: each is looked for by its key. What is found by contents would be
+  -- compared with each that is asked for.
   v_contents := ARRAY(SELECT c.content_id
                         FROM pgbox.content AS c
                        WHERE c.content_id IN (SELECT o.content_id
                                                 FROM unnest(p_sources, p_source_uids) AS u (mailbox_id, uid)
-                                                JOIN pgbox.revivable AS o ON o.mailbox_id = u.mailbox_id AND o.uid = u.uid)
+                                               CROSS JOIN LATERAL (SELECT r.content_id FROM pgbox.revivable AS r
+                                                                    WHERE r.mailbox_id = u.mailbox_id AND r.uid = u.uid
+                                                                   OFFSET 0) AS o)
                          FOR KEY SHARE SKIP LOCKED);
   SELECT array_agg(o.mailbox_id ORDER BY u.ord) AS mailboxes, array_agg(o.uid ORDER BY u.ord) AS uids,
          array_agg(o.content_id ORDER BY u.ord) AS contents, array_agg(o.guid ORDER BY u.ord) AS guids,
@@ -256,7 +260,9 @@ BEGIN
          array_agg(NULL::bigint) AS nothing
     INTO v_old
     FROM unnest(p_sources, p_source_uids) WITH ORDINALITY AS u (mailbox_id, uid, ord)
-    JOIN pgbox.revivable AS o ON o.mailbox_id = u.mailbox_id AND o.uid = u.uid
+   CROSS JOIN LATERAL (SELECT r.* FROM pgbox.revivable AS r
+                        WHERE r.mailbox_id = u.mailbox_id AND r.uid = u.uid
+                       OFFSET 0) AS o
     LEFT JOIN LATERAL (SELECT string_agg(w.name, ' ') AS names
                          FROM pgbox.mailbox_keyword AS w
                         WHERE w.mailbox_id = o.mailbox_id AND w.number = ANY (o.keywords)) AS k ON true
