@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 
+import proc
 from cluster import Cluster
 from corpus import Corpus
 from lab import Lab
@@ -50,15 +51,24 @@ BATCH = 500
 class BenchLab(Lab):
     """The lab of the tests, with a PostgreSQL that flushes."""
 
-    def __init__(self):
+    def __init__(self, flush=0):
+        """flush: by how many ms each flush is to be slower, on all sides."""
         super().__init__()
         self._databases = ["pgbox"]
+        self.slow_flush = self._make_slow_flush(flush) if flush else ""
+
+    def _make_slow_flush(self, flush):
+        """Compile what is preloaded; returns the library."""
+        library = os.path.join(self.dir, "slow-flush.so")
+        proc.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-DSLOW_FLUSH_USECS=%d" % round(flush * 1000),
+                  "-o", library, os.path.join(os.path.dirname(os.path.abspath(__file__)), "slow-flush.c"), "-ldl"])
+        return library
 
     @property
     def cluster(self):
         if not self._cluster:
             self._cluster = Cluster(self.dir, fast=False, settings=DURABLE)
-            self._cluster.start()
+            self._cluster.start({"LD_PRELOAD": self.slow_flush} if self.slow_flush else None)
             self._cluster.install()
         return self._cluster
 
@@ -88,9 +98,10 @@ class Side:
     def _add_node(self, name):
         """A node of this side: not the first one of all, or also of the same store."""
         extra = MANY % FILLER + VARIANTS[self._variant]
+        preload = {"preload": self.lab.slow_flush} if self.lab.slow_flush else {}
         if not self.is_pgbox:
-            return self.lab.node(name, storage=self.storage, plugins="", extra=extra)
-        return self.lab.node(name, storage="pgbox", plugins="", notify=True, extra=extra + self._content_cache(name),
+            return self.lab.node(name, storage=self.storage, plugins="", extra=extra, **preload)
+        return self.lab.node(name, storage="pgbox", plugins="", notify=True, extra=extra + self._content_cache(name), **preload,
                              database=self.lab.cluster.uri("pgbox_dovecot", dbname=self.dbname))
 
     def _content_cache(self, name):
