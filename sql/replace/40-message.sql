@@ -268,6 +268,14 @@ DECLARE
   v_limited bigint;
   v_usage record;
 BEGIN
+  IF v_count = 1 AND p_contents[1] IS NULL THEN
+    RETURN QUERY
+    SELECT a.prev_modseq, a.modseq, a.uids, a.differ
+      FROM pgbox.message_append_copy(p_mailbox, p_token, p_reason, p_min_modseq, p_uids[1], p_guids[1], p_source_mailboxes[1],
+                                     p_source_uids[1], p_moves[1], p_received[1], p_saved[1], p_flags[1], p_keywords[1],
+                                     p_pop3_uidls[1], p_pop3_orders[1]) AS a;
+    RETURN;
+  END IF;
   -- lock every mailbox concerned in order of mailbox_id
   IF true = ANY (p_moves) THEN
     PERFORM 1
@@ -398,6 +406,119 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgbox.message_append(bigint, uuid, text, bigint, bigint[], uuid[], bigint[], bigint[], bigint[], boolean[], bigint[], bigint[], smallint[], text[], text[], bigint[]) IS 'Add messages to a mailbox in one transaction: saved, copied or moved. Returns the modseq before, the one taken, the UIDs given, and whether a copy has other flags or keywords than the caller believed';
+
+-- What message_append() does with a single copy, without its arrays: LMTP's further
+-- recipients, a client's MOVE into the trash. tests/sql/sql_append.py compares what
+-- both leave behind.
+CREATE OR REPLACE FUNCTION pgbox.message_append_copy(
+  p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
+  p_uid bigint, p_guid uuid, p_source_mailbox bigint, p_source_uid bigint, p_move boolean,
+  p_received bigint, p_saved bigint,
+  p_flags smallint, p_keywords text, p_pop3_uidl text, p_pop3_order bigint)
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[], differ boolean)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+  v_now CONSTANT numeric := extract(epoch FROM clock_timestamp());
+  v_uid bigint;
+  v_uid_next bigint;
+  v_limited bigint;
+  v_usage record;
+  v_source record;
+  v_flags smallint := p_flags;
+  v_keywords text := p_keywords;
+BEGIN
+  -- in order of mailbox_id, as all do
+  IF p_move AND p_source_mailbox < p_mailbox THEN
+    PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_source_mailbox FOR NO KEY UPDATE;
+  END IF;
+  SELECT c.highest_modseq, c.uid_next INTO prev_modseq, v_uid_next
+    FROM pgbox.mailbox_counter AS c
+   WHERE c.mailbox_id = p_mailbox
+     FOR NO KEY UPDATE;
+  IF p_move AND p_source_mailbox > p_mailbox THEN
+    PERFORM 1 FROM pgbox.mailbox_counter AS c WHERE c.mailbox_id = p_source_mailbox FOR NO KEY UPDATE;
+  END IF;
+  -- a statement of its own: it sees a deletion that the lock waited for
+  SELECT q.account_id INTO v_limited
+    FROM pgbox.mailbox AS m
+    LEFT JOIN pgbox.account_quota AS q ON q.account_id = m.account_id
+   WHERE m.mailbox_id = p_mailbox AND m.deleted_at IS NULL;
+  IF NOT FOUND OR prev_modseq IS NULL THEN
+    RAISE EXCEPTION 'mailbox % is gone', p_mailbox USING ERRCODE = 'PB002';
+  END IF;
+  IF v_limited IS NOT NULL THEN
+    PERFORM 1 FROM pgbox.account_quota AS q WHERE q.account_id = v_limited FOR NO KEY UPDATE;
+    SELECT u.messages, u.bytes INTO v_usage FROM pgbox.quota_usage(v_limited) AS u;
+  END IF;
+
+  modseq := GREATEST(prev_modseq, (p_min_modseq + 65535) / 65536 * 65536) + pgbox.modseq_step();
+  v_uid := GREATEST(v_uid_next, p_uid);
+  IF v_uid >= 4294967296 THEN
+    RAISE EXCEPTION 'mailbox % has no UIDs left', p_mailbox USING ERRCODE = 'PB008';
+  END IF;
+  -- from here on as in message_append()
+  uids := ARRAY[v_uid];
+  INSERT INTO pgbox.commit_token (token, mailbox_id, prev_modseq, modseq, uids)
+  VALUES (p_token, p_mailbox, prev_modseq, modseq, uids);
+  SELECT c.content_id, c.virtual_size, g.guid, g.received_at, s.flags, s.keywords INTO v_source
+    FROM pgbox.message AS g
+    JOIN pgbox.message_state AS s ON s.mailbox_id = g.mailbox_id AND s.uid = g.uid
+    JOIN pgbox.content AS c ON c.content_id = g.content_id
+   WHERE g.mailbox_id = p_source_mailbox AND g.uid = p_source_uid
+     AND NOT EXISTS (SELECT 1 FROM pgbox.mailbox AS m WHERE m.mailbox_id = p_source_mailbox AND m.deleted_at IS NOT NULL)
+     FOR KEY SHARE OF c SKIP LOCKED;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'a message to be copied is gone' USING ERRCODE = 'PB004';
+  END IF;
+  differ := false;
+  IF p_flags & 256 <> 0 THEN
+    v_flags := v_source.flags;
+    v_keywords := '';
+    IF v_source.keywords IS NOT NULL THEN
+      SELECT COALESCE(string_agg(w.name, ' '), '') INTO v_keywords
+        FROM pgbox.mailbox_keyword AS w
+       WHERE w.mailbox_id = p_source_mailbox AND w.number = ANY (v_source.keywords);
+    END IF;
+    differ := p_flags & 255 <> v_flags;
+    IF NOT differ AND (p_keywords <> '' OR v_keywords <> '') THEN
+      differ := ARRAY(SELECT lower(w.name COLLATE "C") FROM unnest(string_to_array(p_keywords, ' ')) AS w (name) ORDER BY 1)
+             <> ARRAY(SELECT lower(w.name COLLATE "C") FROM unnest(string_to_array(v_keywords, ' ')) AS w (name) ORDER BY 1);
+    END IF;
+  END IF;
+
+  INSERT INTO pgbox.message (mailbox_id, uid, content_id, guid, received_at, saved_at, pop3_uidl, pop3_order)
+  VALUES (p_mailbox, v_uid, v_source.content_id,
+          CASE WHEN p_guid = '00000000-0000-0000-0000-000000000000' THEN v_source.guid ELSE p_guid END,
+          CASE WHEN p_received = -1 THEN v_source.received_at ELSE to_timestamp(p_received) END,
+          to_timestamp(CASE WHEN p_saved >= 0 THEN p_saved
+                            WHEN v_now + p_saved BETWEEN -60 AND 60 THEN -p_saved
+                            ELSE ceil(v_now) END), p_pop3_uidl, p_pop3_order);
+  INSERT INTO pgbox.message_state (mailbox_id, uid, modseq, flags, keywords)
+  VALUES (p_mailbox, v_uid, modseq, v_flags,
+          CASE WHEN v_keywords <> '' THEN pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(v_keywords, ' '), '')) END);
+  UPDATE pgbox.mailbox_counter AS c
+     SET uid_next = v_uid + 1,
+         highest_modseq = modseq,
+         messages = c.messages + 1,
+         unseen = c.unseen + CASE WHEN v_flags & 8 = 0 THEN 1 ELSE 0 END,
+         virtual_size = c.virtual_size + v_source.virtual_size
+   WHERE c.mailbox_id = p_mailbox;
+  IF p_move THEN
+    PERFORM pgbox.message_bury(p_source_mailbox, ARRAY[p_source_uid],
+                               (pgbox.mailbox_lock(p_source_mailbox)).highest_modseq + pgbox.modseq_step(),
+                               p_reason, p_mailbox);
+  END IF;
+
+  IF v_limited IS NOT NULL THEN
+    PERFORM pgbox.quota_check(v_limited, v_usage.messages, v_usage.bytes);
+  END IF;
+  RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_append_copy(bigint, uuid, text, bigint, bigint, uuid, bigint, bigint, boolean, bigint, bigint, smallint, text, text, bigint) IS 'Copy or move one message: message_append() calls it for that';
 
 -- What message_append() does with a single new message, without its arrays: half
 -- of the time. tests/sql/sql_append.py compares what both leave behind.

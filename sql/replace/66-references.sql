@@ -6,7 +6,8 @@
 --     row that does have a foreign key: deleting the mailbox deletes them first,
 --     and so waits for him, and he for it. Then the trigger here looks for rows.
 --   message -> content. Who adds a row has locked the content FOR KEY SHARE until
---     COMMIT (message_append, with one statement for all; rule_message_insert), or
+--     COMMIT (message_append, with one statement for all; message_append_copy,
+--     rule_message_insert), or
 --     has just added it himself (message_save), or deletes another row with that
 --     content in the same transaction (mailbox_repair).
 --   expunged -> content. A tombstone is added by who deletes the message, in the

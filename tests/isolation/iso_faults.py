@@ -7,6 +7,8 @@ from iso_run import differences, load_helpers, run_spec
 from tap import timeout, true
 
 RIGHT, FAULTY = "iso_right", "iso_faulty"
+# message_append() does one copy as it does many
+MANY = ("IF v_count = 1 AND p_contents[1] IS NULL THEN", "IF false THEN")
 
 
 def make_right(cluster):
@@ -17,19 +19,26 @@ def make_right(cluster):
         load_helpers(cluster, RIGHT)
 
 
-def breaks(lab, spec, function, old, new, sign):
-    """With old replaced by new in the function, the spec's run differs from what
-    is expected, and sign (a pattern) is in what it prints instead."""
+def differences_with(lab, spec, function, *changes):
+    """What the spec's run differs in from what is expected with (old, new) replaced in the function."""
     cluster = lab.cluster
     make_right(cluster)
     cluster.psql("CREATE DATABASE %s TEMPLATE %s" % (FAULTY, RIGHT), dbname="postgres")
     try:
-        right = cluster.value("SELECT pg_get_functiondef('pgbox.%s'::regproc)" % function, dbname=FAULTY)
-        true(right.count(old) == 1, "%s() has not exactly one %r" % (function, old))
-        cluster.psql(right.replace(old, new), dbname=FAULTY)
-        diff = differences(spec, run_spec(cluster, spec, FAULTY))
+        text = cluster.value("SELECT pg_get_functiondef('pgbox.%s'::regproc)" % function, dbname=FAULTY)
+        for old, new in changes:
+            true(text.count(old) == 1, "%s() has not exactly one %r" % (function, old))
+            text = text.replace(old, new)
+        cluster.psql(text, dbname=FAULTY)
+        return differences(spec, run_spec(cluster, spec, FAULTY))
     finally:
         cluster.psql("DROP DATABASE %s" % FAULTY, dbname="postgres")
+
+
+def breaks(lab, spec, function, old, new, sign, beside=()):
+    """With old replaced by new in the function, the spec's run differs from what
+    is expected, and sign (a pattern) is in what it prints instead; beside: more that is replaced."""
+    diff = differences_with(lab, spec, function, (old, new), *beside)
     came = "\n".join(line[1:] for line in diff.split("\n")[2:] if line.startswith("+"))
     true(re.search(sign, came, re.M), "%s doesn't see it, it should print %r:\n%s" % (spec, sign, diff))
 
@@ -88,7 +97,17 @@ def test_move_is_copy_only(lab):
     """The message is in both."""
     breaks(lab, "move-expunge", "message_append",
            "WHERE s.move\n     GROUP BY s.id", "WHERE s.move AND false\n     GROUP BY s.id",
-           r"^a +\| +1\| +1\|(.*\n)+?b +\| +1\| +1\|")
+           r"^a +\| +1\| +1\|(.*\n)+?b +\| +1\| +1\|", [MANY])
+    breaks(lab, "move-expunge", "message_append_copy", "  IF p_move THEN\n    PERFORM pgbox.message_bury",
+           "  IF false THEN\n    PERFORM pgbox.message_bury", r"^a +\| +1\| +1\|(.*\n)+?b +\| +1\| +1\|")
+
+
+@timeout(120)
+def test_one_as_many(lab):
+    """What specs do with one copy holds for those of many, too: by the same code here."""
+    for spec in ("copy-move-across", "delete-append", "move-expunge", "purge-copy"):
+        diff = differences_with(lab, spec, "message_append", MANY)
+        true(not diff, diff)
 
 
 def test_purge_locks_counters_first(lab):
@@ -107,7 +126,8 @@ def test_nobody_looks_after_references(lab):
     specs see it by what "pgbox-schema verify" says in the end, or by the error that
     doesn't come."""
     missing = r"has no content: \d+ is missing|^content N belongs to no message"
-    breaks(lab, "reference-content", "message_append", "       FOR KEY SHARE OF c SKIP LOCKED", "", missing)
+    breaks(lab, "reference-content", "message_append", "       FOR KEY SHARE OF c SKIP LOCKED", "", missing, [MANY])
+    breaks(lab, "reference-content", "message_append_copy", "     FOR KEY SHARE OF c SKIP LOCKED", "", missing)
     breaks(lab, "reference-content", "rule_message_insert",
            "WHERE c.content_id = NEW.content_id FOR KEY SHARE SKIP LOCKED", "WHERE c.content_id = NEW.content_id", missing)
     breaks(lab, "reference-content", "reference_to_content", "IS NOT NULL\n     OR", "IS NOT NULL AND false\n     OR", missing)

@@ -6,7 +6,7 @@ import time
 import uuid
 
 from sqllib import CHUNK, SEEN, STEP, SqlError, append_sql, content_sql, refused, save_sql, with_store
-from tap import eq
+from tap import eq, true
 
 SEED = int(os.environ.get("PGBOX_TEST_SEED") or time.time())
 
@@ -67,6 +67,76 @@ def test_save_is_an_append(store):
     eq(outcomes, {"done", "PB011"})
     for sql in ARRIVED:
         eq(store.admin.sql(sql % saved), store.admin.sql(sql % appended))
+
+
+def copy_sql(mailbox, messages):
+    """Call of message_append() for copies; whether flags differed from what the caller believed."""
+    return append_sql(mailbox, *messages).replace("SELECT prev_modseq, modseq, uids", "SELECT differ")
+
+
+def a_copy(dice, uid, wanted):
+    """A copy or move of a message, as the plugin may ask for it; wanted: the UID it shall have."""
+    return {"uid": wanted, "flags": dice.choice((256, 256 + 8, 0, 13)),
+            "keywords": dice.choice(("", "", "A b", "c", "d e")), "move": dice.random() < 0.4,
+            "received": dice.choice((-1, 1600000000)), "uidl": dice.choice((None, "uidl%d" % uid)),
+            "guid": dice.choice((str(uuid.UUID(int=0)), str(uuid.UUID(int=dice.getrandbits(128))))),
+            "order": dice.choice((None, uid))}
+
+
+@with_store
+def test_copy_is_an_append(store):
+    """A single copy, or move, leaves behind what it does together with another one."""
+    dice = random.Random(SEED)
+    print("# seed %d" % SEED)
+    account, inbox = store.account()[1:]
+    for number in range(40):
+        store.save(inbox, b"body %d\r\n" % number, flags=dice.randrange(32), keywords=dice.choice(("", "a", "B a", "c")))
+    single, pairs, first, second = [store.create(account, name) for name in ("single", "pairs", "first", "second")]
+    everything = [{"source": (inbox, uid), "flags": 256, "guid": uuid.UUID(int=0)} for uid in range(1, 41)]
+    for source in (first, second):
+        store.append(source, *everything)
+    differed = set()
+    for number in range(30):
+        # what isn't asked for comes after what is, in one append
+        wanted = 3 * number if dice.random() < 0.5 else 0
+        asked = [(uid, a_copy(dice, uid, wanted and wanted + place))
+                 for place, uid in enumerate(dice.sample(store.uids(first), 2))]
+        ones = [store.db.value(copy_sql(single, [dict(more, source=(first, uid))])) for uid, more in asked]
+        both = store.db.value(copy_sql(pairs, [dict(more, source=(second, uid)) for uid, more in asked]))
+        eq("t" if "t" in ones else "f", both)
+        differed.add(both)
+    eq(differed, {"t", "f"})
+    true(len(store.uids(first)) < 40, "nothing was moved")
+    # two changes here are one there, and moves have the modseqs of each of them
+    for sql in ARRIVED[:4]:
+        sql = sql.replace(" highest_modseq,", "").replace(" modseq,", "")
+        for one, other in ((single, pairs), (first, second)):
+            eq(store.admin.sql(sql % one), store.admin.sql(sql % other))
+
+
+@with_store
+def test_copy_refused(store):
+    """One copy: of what is gone, of a deleted mailbox, into one, above the quota, with a token that is used."""
+    name, account, inbox = store.account()
+    for _ in range(3):
+        store.save(inbox)
+    store.expunge(inbox, [2])
+    doomed, copies = store.create(account, "doomed"), store.create(account, "copies")
+    token = str(uuid.uuid4())
+    store.append(doomed, {"source": (inbox, 1)}, token=token)
+    refused("23505", store.append, doomed, {"source": (inbox, 1)}, token=token)
+    refused("PB004", store.append, copies, {"source": (inbox, 2)})
+    refused("PB004", store.append, copies, {"source": (inbox, 2), "move": True})
+    store.db.sql("SELECT pgbox.mailbox_delete(%d, %d, 'test')" % (account, doomed))
+    refused("PB004", store.append, copies, {"source": (doomed, 1)})
+    refused("PB002", store.append, doomed, {"source": (inbox, 1)})
+    refused("PB008", store.append, copies, {"source": (inbox, 1), "uid": 4294967296})
+    store.admin.sql("SELECT pgbox.account_set_quota('%s', 3, NULL)" % name)
+    store.append(copies, {"source": (inbox, 1)})
+    refused("PB011", store.append, copies, {"source": (inbox, 1)})
+    # a move adds nothing
+    store.append(copies, {"source": (inbox, 3), "move": True})
+    eq((store.uids(inbox), store.uids(copies)), ([1], [1, 2]))
 
 
 @with_store

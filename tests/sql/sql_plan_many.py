@@ -35,7 +35,10 @@ def nodes(plan):
 
 
 def looked_at(node):
-    """Rows that a node has seen, whether it passed them on or not."""
+    """Rows that a node has seen, whether it passed them on or not. A table of some
+    pages is rightly read as a whole."""
+    if node["Node Type"] == "Seq Scan" and node["Actual Rows"] + node.get("Rows Removed by Filter", 0) < 3 * SMALL:
+        return 0
     kept = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")
     return sum(node.get(what, 0) for what in kept) * node["Actual Loops"]
 

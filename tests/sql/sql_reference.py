@@ -7,8 +7,8 @@ from tap import eq, true
 # Who adds or deletes rows that refer to others, or what they refer to. A new name
 # here is to be thought through as 66-references.sql does it for these.
 WRITERS = {
-    "INSERT INTO pgbox.message ": ["mailbox_repair", "message_append", "message_save"],
-    "INSERT INTO pgbox.message_state ": ["mailbox_repair", "message_append", "message_save", "rule_message_inserted"],
+    "INSERT INTO pgbox.message ": ["mailbox_repair", "message_append", "message_append_copy", "message_save"],
+    "INSERT INTO pgbox.message_state ": ["mailbox_repair", "message_append", "message_append_copy", "message_save", "rule_message_inserted"],
     "INSERT INTO pgbox.expunged ": ["mailbox_repair", "message_bury", "rule_message_delete"],
     "DELETE FROM pgbox.message ": ["account_remove", "mailbox_repair", "message_bury", "purge"],
     "DELETE FROM pgbox.message_state ": ["account_remove", "mailbox_repair", "message_bury", "purge", "rule_message_delete"],
