@@ -1,5 +1,6 @@
-"""What grows with a mailbox, and whether anything does with the store."""
+"""What grows with a mailbox or a command, and whether anything does with the store."""
 
+import functools
 import itertools
 import re
 import time
@@ -14,6 +15,10 @@ ACCOUNTS = (1, 100, 10000)
 EACH = 10
 BATCH = 10000
 CHANGES = 100
+# how many messages a command names, of a mailbox that has the most of these; and
+# accounts with a mail each, which statistics know when that mailbox is filled
+ASKED = (100, 1000, 10000)
+SMALL = 2000
 # more than noise: of what is to stay, and of each step of what may be linear
 STAYS, LINEAR = 2.0, 1.5
 
@@ -52,27 +57,44 @@ SELECT m.mailbox_id
 class Store:
     """One store, and accounts in it whose mail was made by SQL."""
 
-    def __init__(self, lab):
-        self._psql = lab.cluster.psql
-        self.side = Side(lab, "pgbox")
+    def __init__(self, lab, name="pgbox"):
+        self.side = Side(lab, name)
+        self._psql = functools.partial(lab.cluster.psql, dbname=self.side.dbname)
         self._accounts = 1
 
     def mailbox(self, messages):
         """A user whose INBOX has so many messages."""
-        user = self.side.user()
-        for first in range(1, messages + 1, BATCH):
-            self._psql(APPEND % {"boxes": INBOX % user, "first": first, "count": min(BATCH, messages + 1 - first)})
+        user = self._mailbox(messages)
         self.side.settle()
         return user
 
-    def accounts(self, wanted):
+    def _mailbox(self, messages):
+        user = self.side.user()
+        for first in range(1, messages + 1, BATCH):
+            self._psql(APPEND % {"boxes": INBOX % user, "first": first, "count": min(BATCH, messages + 1 - first)})
+        return user
+
+    def accounts(self, wanted, each=EACH):
         """Other accounts, until there are so many of all."""
         for first in range(self._accounts, wanted, 500):
             last = min(first + 499, wanted - 1)
             self._psql("SELECT pgbox.account_create('other' || n) FROM generate_series(%d, %d) AS n" % (first, last))
-            self._psql(APPEND % {"boxes": OTHERS % (first, last), "first": "m.mailbox_id * 1000", "count": EACH})
+            self._psql(APPEND % {"boxes": OTHERS % (first, last), "first": "m.mailbox_id * 1000", "count": each})
         self._accounts = wanted
         self.side.settle()
+
+    def unexpected(self, messages):
+        """Such a user as the statistics know nothing of: by them a mailbox has one
+        message, and it stays so. A large store's sample doesn't have each large
+        mailbox either."""
+        self.accounts(SMALL, 1)
+        for table in ("message", "message_state", "expunged", "content"):
+            self._psql("ALTER TABLE pgbox.%s SET (autovacuum_enabled = off)" % table)
+        return self._mailbox(messages)
+
+    def vacuum(self):
+        """What autovacuum would have done, and no new statistics."""
+        self._psql("VACUUM")
 
 
 class Subject:
@@ -146,13 +168,58 @@ class Subject:
         return time.perf_counter() - begun
 
 
+class Asked:
+    """Commands that name many messages of one mailbox."""
+
+    def __init__(self, side, user, count):
+        self._side = side
+        self._user = user
+        self._set = "1:%d" % count
+        self._turn = itertools.count()
+        self._client = None
+
+    def open(self):
+        """Begin a session."""
+        self._client = self._side.client(self._user, "INBOX")
+
+    def close(self):
+        """End it."""
+        self._client.close()
+
+    def store(self):
+        """A flag, set and taken away."""
+        return self._client.command("STORE %s %sFLAGS.SILENT (\\Flagged)" % (self._set, "+-"[next(self._turn) % 2]))
+
+    def copy(self):
+        """Copies for expunge()."""
+        return self._client.command("COPY %s Copies" % self._set)
+
+    def expunge(self):
+        """All of them \\Deleted, and no other."""
+        self._client.command("SELECT Copies")
+        self._client.command("STORE %s +FLAGS.SILENT (\\Deleted)" % self._set)
+        took = self._client.command("EXPUNGE")
+        self._client.command("SELECT INBOX")
+        return took
+
+    def move(self):
+        """There, and back."""
+        source, target = (("INBOX", "Moved"), ("Moved", "INBOX"))[next(self._turn) % 2]
+        self._client.command("SELECT ", source)
+        took = self._client.command("MOVE %s %s" % (self._set, target))
+        self._client.command("SELECT INBOX")
+        return took
+
+
 # what, how often in a round (evenly, for flags are set and taken away again),
-# whether the mailbox's size was asked for
+# whether what the columns tell was asked for
 ACTIONS = (
     ("SELECT, warm", Subject.select, 16, False), ("SELECT, cold", Subject.select_cold, 2, True),
     ("NOOP", Subject.noop, 30, False), ("LIST", Subject.list, 16, False), ("STORE of 1", Subject.store, 20, False),
     ("FETCH of 1", Subject.fetch, 20, False), ("QRESYNC after %d changes" % CHANGES, Subject.qresync, 4, False),
     ("delivery", Subject.deliver, 20, False))
+COMMANDS = (("STORE", Asked.store, 4, True), ("COPY", Asked.copy, 2, True), ("MOVE", Asked.move, 2, True),
+            ("EXPUNGE", Asked.expunge, 2, True))
 
 
 class Table:
@@ -161,15 +228,16 @@ class Table:
     A figure is one that a tenth of all is below: what else the machine does
     only makes them longer, and the least may be luck."""
 
-    def __init__(self, what, sizes):
+    def __init__(self, what, sizes, actions=ACTIONS):
         self._what = what
         self._sizes = sizes
+        self._actions = actions
         self._found = {}
 
     def measure(self, size, subject):
         """One round of one size."""
         subject.open()
-        for name, action, repeat, _ in ACTIONS:
+        for name, action, repeat, _ in self._actions:
             self._found.setdefault((name, size), []).extend(action(subject) for _ in range(repeat))
         subject.close()
 
@@ -179,13 +247,13 @@ class Table:
 
     def rows(self):
         """What is printed and written to the JSON file."""
-        return [self._row(name, by_size) for name, _, _, by_size in ACTIONS]
+        return [self._row(name, by_size) for name, _, _, by_size in self._actions]
 
     def _row(self, name, by_size):
         seconds = [self._figure(name, size) for size in self._sizes]
         steps = list(zip(self._sizes, seconds))
-        # only a mailbox's own size can have been asked for
-        if by_size and self._what == MESSAGES:
+        # nobody asks for all of a store
+        if by_size and self._what != STORE:
             allowed = "linear"
             wrong = any(more[1] / less[1] > LINEAR * more[0] / less[0] for less, more in zip(steps, steps[1:]))
         else:
@@ -203,15 +271,16 @@ class Table:
         print(flush=True)
 
 
-MESSAGES, STORE = "messages in the mailbox", "accounts in the store"
+MESSAGES, STORE, NAMED = "messages in the mailbox", "accounts in the store", "messages in the command"
 
 
 def measure(lab, quick, million, rounds):
-    """Print both tables; returns their rows."""
+    """Print the tables; returns their rows."""
     store = Store(lab)
     sizes = SIZES[:2] if quick else SIZES + ((MILLION,) if million else ())
     accounts = ACCOUNTS[:2] + (1000,) if quick else ACCOUNTS
-    tables = [by_accounts(store, accounts, rounds), by_messages(store, sizes, rounds)]
+    tables = [by_accounts(store, accounts, rounds), by_messages(store, sizes, rounds),
+              by_command(Store(lab, "pgbox+skewed"), ASKED, rounds)]
     for node in lab.nodes.values():
         node.assert_log_clean()
     return [row for table in tables for row in table.rows()]
@@ -236,5 +305,21 @@ def by_messages(store, sizes, rounds):
     for _ in range(rounds):
         for size, subject in subjects.items():
             table.measure(size, subject)
+    table.print()
+    return table
+
+
+def by_command(store, counts, rounds):
+    """One mailbox, and more and more of its messages."""
+    table = Table(NAMED, counts, COMMANDS)
+    user = store.unexpected(counts[-1])
+    client = store.side.client(user)
+    for name in ("Copies", "Moved"):
+        client.command("CREATE ", name)
+    client.close()
+    for _ in range(rounds):
+        for count in counts:
+            table.measure(count, Asked(store.side, user, count))
+            store.vacuum()
     table.print()
     return table

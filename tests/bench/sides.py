@@ -39,7 +39,10 @@ VARIANTS = {
     "fsync": "mail_fsync = always\n",
     "single": "service imap {\n  service_count = 1\n}\n",
     "disk": "",
+    "skewed": "",
 }
+# those with a database of their own
+APART = ("disk", "skewed")
 # whether nodes of pgbox keep contents that they have read (pgbox_content_cache)
 CONTENT_CACHE = True
 # bodies of mailboxes that are about their metadata
@@ -114,9 +117,8 @@ class Side:
 
     @property
     def dbname(self):
-        """The database: one of its own where its size is measured."""
-        name = "disk" if self._variant == "disk" else "pgbox"
-        return self.lab.database(name)
+        """The database: one of its own where its size or its statistics matter."""
+        return self.lab.database(self._variant if self._variant in APART else "pgbox")
 
     def other_node(self):
         """One more node on the same store."""
