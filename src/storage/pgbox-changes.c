@@ -211,7 +211,11 @@ static void changes_read_expunges(struct changes_ctx *ctx)
 		/* the uid is a sequence until the transaction is finished */
 		if (expunge->uid >= ctx->itrans->first_new_seq)
 			continue;
-		rec = mail_index_lookup(ctx->itrans->view, expunge->uid);
+		/* As the view has it: that is what the client means. And to look in the
+		   newest index takes a step for each message that is gone from
+		   there, of which commits before this one may have been many. */
+		rec = MAIL_INDEX_REC_AT_SEQ(ctx->itrans->view->map,
+					    expunge->uid);
 		seq_range_array_add(&ctx->changes->expunged_uids, rec->uid);
 		if ((rec->flags & MAIL_DELETED) != 0) {
 			seq_range_array_add(&ctx->changes->deleted_uids,

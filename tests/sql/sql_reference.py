@@ -1,5 +1,5 @@
-"""Messages, states and tombstones have no foreign keys to mailboxes, contents and
-messages: what holds instead. The same beside others: isolation/reference-*."""
+"""Messages, states, tombstones and contents have no foreign keys to mailboxes, contents,
+messages and bodies: what holds instead. The same beside others: isolation/reference-*."""
 
 from sqllib import SqlError, with_store
 from tap import eq, true
@@ -13,6 +13,8 @@ WRITERS = {
     "DELETE FROM pgbox.message ": ["account_remove", "mailbox_repair", "message_bury", "purge"],
     "DELETE FROM pgbox.message_state ": ["account_remove", "mailbox_repair", "message_bury", "purge", "rule_message_delete"],
     "DELETE FROM pgbox.content ": ["content_drop"],
+    "INSERT INTO pgbox.content ": ["content_put"],
+    "DELETE FROM pgbox.body ": ["content_drop"],
     "UPDATE pgbox.message ": [],
 }
 
@@ -34,6 +36,8 @@ def test_these_functions_and_no_other_write(store):
         eq([row[0] for row in store.admin.sql(
             "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'pgbox'::regnamespace"
             " AND strpos(p.prosrc, '%s') > 0 ORDER BY 1" % words)], names, words)
+    eq(store.admin.sql("SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'pgbox'::regnamespace"
+                       " AND p.prosrc ~ 'UPDATE pgbox\\.content\\M[^;]*SET'"), [])
     for column in ("mailbox_id =", "uid =", "content_id = [^N]"):
         eq(store.admin.sql(
             "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'pgbox'::regnamespace"
@@ -44,7 +48,8 @@ def test_these_functions_and_no_other_write(store):
 def test_foreign_keys_are_gone(store):
     """After an upgrade too: sql_upgrade compares."""
     eq(store.admin.sql("SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid IN"
-                       " ('pgbox.message'::regclass, 'pgbox.message_state'::regclass, 'pgbox.expunged'::regclass)"), [])
+                       " ('pgbox.message'::regclass, 'pgbox.message_state'::regclass, 'pgbox.expunged'::regclass,"
+                       " 'pgbox.content'::regclass)"), [])
 
 
 @with_store
@@ -71,6 +76,9 @@ def test_by_hand_nothing_loses_what_it_refers_to(store):
                 "UPDATE pgbox.expunged SET mailbox_id = -5 WHERE mailbox_id = %d" % box,
                 "DELETE FROM pgbox.message_state WHERE mailbox_id = %d" % box,
                 "DELETE FROM pgbox.content WHERE content_id = %s" % content,
+                "DELETE FROM pgbox.body WHERE body_id = (SELECT body_id FROM pgbox.content WHERE content_id = %s)" % content,
+                "UPDATE pgbox.body SET body_id = DEFAULT",
+                "UPDATE pgbox.content SET body_id = -5 WHERE content_id = %s" % content,
                 "UPDATE pgbox.mailbox SET mailbox_id = DEFAULT WHERE mailbox_id = %d" % box,
                 "UPDATE pgbox.content SET content_id = DEFAULT WHERE content_id = %s" % content):
             true(refused(store, begin + sql), "done: " + sql)
@@ -108,3 +116,22 @@ def test_states_go_with_their_messages(store):
                 pass
         eq(store.admin.value(states % box), "0", way)
     eq(store.admin.sql("SELECT problem FROM pgbox.invariant_violations"), [])
+
+
+@with_store
+def test_a_body_stays_with_its_content(store):
+    """Even if a function of ours would delete it: the trigger looks."""
+    inbox = store.account()[2]
+    store.save(inbox, b"stays")
+    body = store.admin.value("SELECT c.body_id FROM pgbox.content AS c JOIN pgbox.message AS g USING (content_id)"
+                             " WHERE g.mailbox_id = %d" % inbox)
+    store.admin.sql("CREATE FUNCTION pg_temp.careless(p_body bigint) RETURNS void LANGUAGE sql"
+                    " SET vacuum_multixact_freeze_table_age = 1885823608"
+                    " AS 'DELETE FROM pgbox.body WHERE body_id = p_body'")
+    state = None
+    try:
+        store.admin.sql("BEGIN; SET LOCAL ROLE pgbox_owner; SELECT pg_temp.careless(%s)" % body)
+    except SqlError as error:
+        state = error.state
+    store.admin.sql("ROLLBACK")
+    eq(state, "23503")
