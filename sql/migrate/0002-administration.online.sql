@@ -28,8 +28,12 @@ ALTER TABLE pgbox.expunged
   ALTER COLUMN uid SET (n_distinct = -1);
 ALTER TABLE pgbox.mailbox_keyword ALTER COLUMN mailbox_id SET (n_distinct = -0.02);
 ALTER TABLE pgbox.mailbox ALTER COLUMN account_id SET (n_distinct = -0.2);
-ANALYZE pgbox.message;
-ANALYZE pgbox.message_state;
-ANALYZE pgbox.expunged;
-ANALYZE pgbox.mailbox_keyword;
-ANALYZE pgbox.mailbox;
+-- Empty tables are left alone, as after an installation: once PostgreSQL knows that they
+-- are empty, sessions plan for that, and keep those plans.
+DO $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM pgbox.message) THEN
+    ANALYZE pgbox.message, pgbox.message_state, pgbox.expunged, pgbox.mailbox_keyword, pgbox.mailbox;
+  END IF;
+END
+$$;
