@@ -1,7 +1,7 @@
 -- pgbox schema, migration 2: what administrators set (retention, legal holds,
 -- quota, policies), and the record of what they had done; what tells that commits
--- were lost.
--- locks: account, mailbox, mailbox_counter, expunged, store
+-- were lost; base64 of bodies is stored decoded.
+-- locks: account, mailbox, mailbox_counter, expunged, store, body, body_chunk
 
 ALTER TABLE pgbox.account
   ADD COLUMN deleted_at timestamptz,
@@ -113,3 +113,56 @@ COMMENT ON COLUMN pgbox.job.ended_at IS 'When its work was done';
 COMMENT ON COLUMN pgbox.job.counts IS 'What it did, in numbers, and what it set';
 COMMENT ON COLUMN pgbox.job.outcome IS 'done; more: there is, or may be, work for another call; busy: some mailboxes were in use and left for another call';
 COMMENT ON INDEX pgbox.job_ended_at_idx IS 'The latest ones, and those that go';
+
+-- What constraints rest on: so it is made here, and never changes.
+CREATE OR REPLACE FUNCTION pgbox.base64_length(p_stored integer, p_base64 integer[])
+RETURNS integer
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_at integer := 0;
+  v_length integer := p_stored;
+BEGIN
+  IF p_base64 IS NULL THEN
+    RETURN p_stored;
+  ELSIF array_ndims(p_base64) IS DISTINCT FROM 1 OR array_lower(p_base64, 1) <> 1 OR cardinality(p_base64) % 4 <> 0 THEN
+    RETURN 0;
+  END IF;
+  FOR i IN 1 .. cardinality(p_base64) BY 4 LOOP
+    -- at, size, line, end
+    IF (p_base64[i] BETWEEN v_at AND p_stored AND p_base64[i + 1] BETWEEN 1 AND p_stored - p_base64[i]
+        AND p_base64[i + 2] BETWEEN 4 AND 996 AND p_base64[i + 2] % 4 = 0 AND p_base64[i + 3] IN (1, 2)) IS NOT TRUE THEN
+      RETURN 0;
+    END IF;
+    v_length := v_length - p_base64[i + 1] + (p_base64[i + 1] + 2) / 3 * 4
+                + p_base64[i + 1] / (p_base64[i + 2] / 4 * 3) * p_base64[i + 3];
+    v_at := p_base64[i] + p_base64[i + 1];
+  END LOOP;
+  RETURN v_length;
+END
+$$;
+COMMENT ON FUNCTION pgbox.base64_length(integer, integer[]) IS 'How many bytes a piece of a body has of which so many are stored, with these runs of base64 decoded (body.base64); 0: there can''t be such runs';
+
+-- NOT VALID: who reads the whole tables to find them right keeps nobody out,
+-- afterwards (pgbox-schema)
+ALTER TABLE pgbox.body
+  ADD COLUMN base64 integer[],
+  DROP CONSTRAINT body_size_check,
+  ADD CONSTRAINT body_size_check
+    CHECK (size > 0 AND CASE WHEN base64 IS NULL THEN pg_catalog.octet_length(head)
+                             ELSE pgbox.base64_length(pg_catalog.octet_length(head), base64) END = LEAST(size, 131072)) NOT VALID;
+COMMENT ON COLUMN pgbox.body.head IS 'The first 131072 bytes, but for what base64 tells; the rest is in body_chunk. body_bytes(head, base64) is what was sent';
+COMMENT ON COLUMN pgbox.body.base64 IS 'Where base64 is stored decoded; NULL: nowhere. Four numbers for each run of its lines: where in head its bytes begin (from 0), how many they are, characters in a line, bytes in a line''s end (1 LF, 2 CRLF)';
+ALTER TABLE pgbox.body_chunk
+  ADD COLUMN base64 integer[],
+  ADD CONSTRAINT body_chunk_base64_check
+    CHECK (base64 IS NULL OR pgbox.base64_length(pg_catalog.octet_length(data), base64) BETWEEN 1 AND 131072) NOT VALID;
+COMMENT ON COLUMN pgbox.body_chunk.data IS '131072 bytes, fewer in the last chunk, but for what base64 tells: body_bytes(data, base64) is what was sent';
+COMMENT ON COLUMN pgbox.body_chunk.base64 IS 'Where base64 is stored decoded, see body.base64';
+
+-- A node of version 1 reads head and data as they are. There is none where nothing is
+-- stored yet.
+ALTER TABLE pgbox.store ADD COLUMN base64_decoded boolean NOT NULL DEFAULT false;
+UPDATE pgbox.store SET base64_decoded = true WHERE NOT EXISTS (SELECT 1 FROM pgbox.content);
+COMMENT ON COLUMN pgbox.store.base64_decoded IS 'True: base64 of new bodies is stored decoded; false: as it is, since there may be nodes of version 1, which can''t read it otherwise';

@@ -1,6 +1,60 @@
 -- Contents and bodies.
 
-CREATE OR REPLACE FUNCTION pgbox.body_put(p_digest bytea, p_size bigint, p_head bytea)
+-- encode() has lines of 76 characters that end in LF; others are made one by one. It
+-- has no end behind a line that is short or padded, and nor have we.
+CREATE OR REPLACE FUNCTION pgbox.base64_lines(p_bytes bytea, p_line integer, p_end integer)
+RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT CASE WHEN p_line <> 76
+            THEN (SELECT string_agg(translate(encode(substr(p_bytes, l.at, p_line / 4 * 3), 'base64'), E'\n', '')
+                                    || CASE WHEN l.at + p_line / 4 * 3 - 1 > octet_length(p_bytes) THEN ''
+                                            WHEN p_end = 1 THEN E'\n' ELSE E'\r\n' END, '' ORDER BY l.at)
+                    FROM generate_series(1, octet_length(p_bytes), p_line / 4 * 3) AS l (at))
+            WHEN p_end = 1 THEN encode(p_bytes, 'base64')
+            ELSE replace(encode(p_bytes, 'base64'), E'\n', E'\r\n') END
+$$;
+COMMENT ON FUNCTION pgbox.base64_lines(bytea, integer, integer) IS 'Bytes as lines of base64: characters in a line, bytes in a line''s end (1 LF, 2 CRLF)';
+
+CREATE OR REPLACE FUNCTION pgbox.body_bytes(p_stored bytea, p_base64 integer[])
+RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_bytes bytea := '';
+  v_at integer := 0;
+BEGIN
+  IF p_base64 IS NULL THEN
+    RETURN p_stored;
+  ELSIF pgbox.base64_length(octet_length(p_stored), p_base64) = 0 THEN
+    RAISE EXCEPTION 'base64 doesn''t fit the bytes stored' USING ERRCODE = 'data_corrupted';
+  END IF;
+  FOR i IN 1 .. cardinality(p_base64) BY 4 LOOP
+    v_bytes := v_bytes || substr(p_stored, v_at + 1, p_base64[i] - v_at)
+               || convert_to(pgbox.base64_lines(substr(p_stored, p_base64[i] + 1, p_base64[i + 1]), p_base64[i + 2], p_base64[i + 3]), 'UTF8');
+    v_at := p_base64[i] + p_base64[i + 1];
+  END LOOP;
+  RETURN v_bytes || substr(p_stored, v_at + 1);
+END
+$$;
+COMMENT ON FUNCTION pgbox.body_bytes(bytea, integer[]) IS 'A piece of a body as it was sent, from what is stored of it: head and base64 of body, or data and base64 of body_chunk';
+
+CREATE OR REPLACE FUNCTION pgbox.body_read(p_body bigint)
+RETURNS bytea
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT pgbox.body_bytes(b.head, b.base64)
+       || COALESCE((SELECT string_agg(pgbox.body_bytes(k.data, k.base64), ''::bytea ORDER BY k.number)
+                      FROM pgbox.body_chunk AS k WHERE k.body_id = b.body_id), ''::bytea)
+  FROM pgbox.body AS b
+ WHERE b.body_id = p_body
+$$;
+COMMENT ON FUNCTION pgbox.body_read(bigint) IS 'A whole body as it was sent, all of it in memory';
+
+CREATE OR REPLACE FUNCTION pgbox.body_put(p_digest bytea, p_size bigint, p_head bytea, p_base64 integer[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -8,10 +62,14 @@ AS $$
 DECLARE
   v_body bigint;
 BEGIN
+  IF p_base64 IS NOT NULL AND NOT (SELECT s.base64_decoded FROM pgbox.store AS s) THEN
+    p_head := pgbox.body_bytes(p_head, p_base64);
+    p_base64 := NULL;
+  END IF;
   LOOP
     -- usually it is new
     IF p_head IS NOT NULL THEN
-      INSERT INTO pgbox.body (digest, size, head) VALUES (p_digest, p_size, p_head)
+      INSERT INTO pgbox.body (digest, size, head, base64) VALUES (p_digest, p_size, p_head, p_base64)
       ON CONFLICT ON CONSTRAINT body_digest_key DO NOTHING
       RETURNING body_id INTO v_body;
       IF FOUND THEN
@@ -30,26 +88,30 @@ BEGIN
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION pgbox.body_put(bytea, bigint, bytea) IS 'Find or store a body by its SHA-256; NULL head: it must be there. Returns its body_id';
+COMMENT ON FUNCTION pgbox.body_put(bytea, bigint, bytea, integer[]) IS 'Find or store a body by its SHA-256; NULL head: it must be there. Base64 is stored decoded only if the store says so. Returns its body_id';
 
-CREATE OR REPLACE FUNCTION pgbox.body_chunk_put(p_digest bytea, p_number integer, p_data bytea)
+CREATE OR REPLACE FUNCTION pgbox.body_chunk_put(p_digest bytea, p_number integer, p_data bytea, p_base64 integer[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 -- in PL/pgSQL, which keeps the plan from chunk to chunk
 BEGIN
-  INSERT INTO pgbox.body_chunk (body_id, number, data)
-  SELECT b.body_id, p_number, p_data FROM pgbox.body AS b WHERE b.digest = p_digest
+  IF p_base64 IS NOT NULL AND NOT (SELECT s.base64_decoded FROM pgbox.store AS s) THEN
+    p_data := pgbox.body_bytes(p_data, p_base64);
+    p_base64 := NULL;
+  END IF;
+  INSERT INTO pgbox.body_chunk (body_id, number, data, base64)
+  SELECT b.body_id, p_number, p_data, p_base64 FROM pgbox.body AS b WHERE b.digest = p_digest
   ON CONFLICT ON CONSTRAINT body_chunk_pkey DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION pgbox.body_chunk_put(bytea, integer, bytea) IS 'Store a later chunk of a body, in the transaction that stored the body';
+COMMENT ON FUNCTION pgbox.body_chunk_put(bytea, integer, bytea, integer[]) IS 'Store a later chunk of a body, in the transaction that stored the body';
 
 CREATE OR REPLACE FUNCTION pgbox.content_put(
   p_header bytea, p_header_complete boolean,
   p_digest bytea, p_body_size bigint, p_head bytea,
-  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea, p_base64 integer[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -59,7 +121,7 @@ DECLARE
   v_content bigint;
 BEGIN
   IF p_digest IS NOT NULL THEN
-    v_body := pgbox.body_put(p_digest, p_body_size, p_head);
+    v_body := pgbox.body_put(p_digest, p_body_size, p_head, p_base64);
   END IF;
   INSERT INTO pgbox.content (body_id, header_complete, size, virtual_size, header, envelope, bodystructure)
   VALUES (v_body, p_header_complete, p_size, p_virtual_size, p_header, p_envelope, p_bodystructure)
@@ -67,7 +129,47 @@ BEGIN
   RETURN v_content;
 END
 $$;
-COMMENT ON FUNCTION pgbox.content_put(bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'Store what a message consists of; NULL digest: empty body. Returns its content_id';
+COMMENT ON FUNCTION pgbox.content_put(bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea, integer[]) IS 'Store what a message consists of; NULL digest: empty body. Returns its content_id';
+
+-- As a plugin of version 1 calls them, and what such a call may be in the middle of
+-- while the schema is upgraded.
+
+CREATE OR REPLACE FUNCTION pgbox.body_put(p_digest bytea, p_size bigint, p_head bytea)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN pgbox.body_put(p_digest, p_size, p_head, NULL);
+END
+$$;
+COMMENT ON FUNCTION pgbox.body_put(bytea, bigint, bytea) IS 'The same without base64 that is decoded';
+
+CREATE OR REPLACE FUNCTION pgbox.body_chunk_put(p_digest bytea, p_number integer, p_data bytea)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pgbox.body_chunk_put(p_digest, p_number, p_data, NULL);
+END
+$$;
+COMMENT ON FUNCTION pgbox.body_chunk_put(bytea, integer, bytea) IS 'The same without base64 that is decoded';
+
+CREATE OR REPLACE FUNCTION pgbox.content_put(
+  p_header bytea, p_header_complete boolean,
+  p_digest bytea, p_body_size bigint, p_head bytea,
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN pgbox.content_put(p_header, p_header_complete, p_digest, p_body_size, p_head,
+                           p_size, p_virtual_size, p_envelope, p_bodystructure, NULL);
+END
+$$;
+COMMENT ON FUNCTION pgbox.content_put(bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'The same without base64 that is decoded';
 
 -- The caller has locked the store's row, or two that each remove one of the last
 -- two references would both see the other's, and the body stay for ever.

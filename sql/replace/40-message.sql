@@ -528,7 +528,7 @@ CREATE OR REPLACE FUNCTION pgbox.message_save(
   p_flags smallint, p_keywords text, p_pop3_uidl text, p_pop3_order bigint,
   p_header bytea, p_header_complete boolean,
   p_digest bytea, p_body_size bigint, p_head bytea,
-  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea, p_base64 integer[])
 RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -543,7 +543,7 @@ DECLARE
   v_usage record;
 BEGIN
   v_content := pgbox.content_put(p_header, p_header_complete, p_digest, p_body_size, p_head,
-                                 p_size, p_virtual_size, p_envelope, p_bodystructure);
+                                 p_size, p_virtual_size, p_envelope, p_bodystructure, p_base64);
 
   SELECT c.highest_modseq, c.uid_next INTO prev_modseq, v_uid_next
     FROM pgbox.mailbox_counter AS c
@@ -597,7 +597,29 @@ BEGIN
   RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid, bigint, bigint, smallint, text, text, bigint, bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'Add one message whose body fits in its first chunk: the usual delivery, one round trip';
+COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid, bigint, bigint, smallint, text, text, bigint, bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea, integer[]) IS 'Add one message whose body fits in its first chunk: the usual delivery, one round trip';
+
+-- As a plugin of version 1 calls it.
+CREATE OR REPLACE FUNCTION pgbox.message_save(
+  p_mailbox bigint, p_token uuid, p_reason text, p_min_modseq bigint,
+  p_uid bigint, p_guid uuid, p_received bigint, p_saved bigint,
+  p_flags smallint, p_keywords text, p_pop3_uidl text, p_pop3_order bigint,
+  p_header bytea, p_header_complete boolean,
+  p_digest bytea, p_body_size bigint, p_head bytea,
+  p_size bigint, p_virtual_size bigint, p_envelope bytea, p_bodystructure bytea)
+RETURNS TABLE (prev_modseq bigint, modseq bigint, uids bigint[])
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT s.prev_modseq, s.modseq, s.uids
+    FROM pgbox.message_save(p_mailbox, p_token, p_reason, p_min_modseq, p_uid, p_guid, p_received, p_saved,
+                            p_flags, p_keywords, p_pop3_uidl, p_pop3_order, p_header, p_header_complete,
+                            p_digest, p_body_size, p_head, p_size, p_virtual_size, p_envelope, p_bodystructure, NULL) AS s;
+END
+$$;
+COMMENT ON FUNCTION pgbox.message_save(bigint, uuid, text, bigint, bigint, uuid, bigint, bigint, smallint, text, text, bigint, bytea, boolean, bytea, bigint, bytea, bigint, bigint, bytea, bytea) IS 'The same without base64 that is decoded';
 
 -- Returns the result if the transaction with this token committed, and
 -- nothing if it never will: inserting the token waits for a transaction that

@@ -11,9 +11,7 @@ DECLARE
   v_size bigint;
   v_bytes bytea;
 BEGIN
-  SELECT b.digest, b.size,
-         b.head || COALESCE((SELECT string_agg(k.data, ''::bytea ORDER BY k.number)
-                               FROM pgbox.body_chunk AS k WHERE k.body_id = b.body_id), ''::bytea)
+  SELECT b.digest, b.size, pgbox.body_read(b.body_id)
     INTO v_digest, v_size, v_bytes
     FROM pgbox.body AS b
    WHERE b.body_id = p_body;

@@ -43,7 +43,7 @@ BEGIN
                          'folder_rename', 'folder_delete', 'folder_empty', 'folder_move',
                          'folder_set_hold', 'message_search', 'message_copy', 'messages_expire',
                          'messages_expunge', 'restore_preview', 'restore_mailbox', 'restore_account',
-                         'after_restore', 'after_failover')
+                         'after_restore', 'after_failover', 'base64_length', 'base64_lines', 'body_bytes', 'body_read')
   LOOP
     -- what only computes runs as its caller, so that it can be inlined
     IF (SELECT p.provolatile <> 'i' FROM pg_catalog.pg_proc AS p WHERE p.oid = v_function) THEN
@@ -93,7 +93,7 @@ GRANT UPDATE (name, special_use, deleted_at, deleted_reason), DELETE ON pgbox.ma
 GRANT INSERT, UPDATE, DELETE ON pgbox.subscription, pgbox.mailbox_attribute TO pgbox_admin;
 GRANT UPDATE (job_retention) ON pgbox.store TO pgbox_admin;
 GRANT UPDATE (expunged_at, reason, revived_at) ON pgbox.expunged TO pgbox_admin;
-GRANT UPDATE (retention) ON pgbox.store TO pgbox_admin;
+GRANT UPDATE (retention, base64_decoded) ON pgbox.store TO pgbox_admin;
 GRANT SELECT (username) ON pgbox.dovecot_passdb TO pgbox_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pgbox.policy TO pgbox_admin;
 GRANT SELECT ON pgbox.job, pgbox.account_quota, pgbox.account_overview, pgbox.folder_overview, pgbox.message_overview,

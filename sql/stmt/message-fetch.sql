@@ -7,7 +7,7 @@
 -- in: mailbox_guid uuid
 -- out: uid bigint, guid uuid, received bigint, saved bigint, size bigint, virtual_size bigint, header_size bigint
 -- out: header bytea, digest bytea, body_size bigint, head bytea, bodystructure bytea
--- out: content_id bigint, pop3_uidl text, pop3_order bigint, envelope bytea
+-- out: content_id bigint, pop3_uidl text, pop3_order bigint, envelope bytea, base64 integer[]
 -- locks: none   plan: message_pkey
 SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size,
        CASE WHEN $3 THEN f.header END,
@@ -15,13 +15,14 @@ SELECT f.uid, f.guid, f.received, f.saved, f.size, f.virtual_size, f.header_size
        CASE WHEN $4 THEN f.head END,
        CASE WHEN $5 THEN f.bodystructure END,
        f.content_id, f.pop3_uidl, f.pop3_order,
-       CASE WHEN $6 THEN f.envelope END
+       CASE WHEN $6 THEN f.envelope END,
+       CASE WHEN $4 THEN f.base64 END
   FROM (SELECT g.uid, g.guid,
                extract(epoch FROM g.received_at)::bigint AS received,
                extract(epoch FROM g.saved_at)::bigint AS saved,
                c.size, c.virtual_size,
                CASE WHEN c.header_complete THEN octet_length(c.header) ELSE -1 END::bigint AS header_size,
-               c.header, b.digest, b.size AS body_size, b.head, c.bodystructure, c.envelope,
+               c.header, b.digest, b.size AS body_size, b.head, b.base64, c.bodystructure, c.envelope,
                g.content_id, g.pop3_uidl, g.pop3_order,
                sum(CASE WHEN $4 THEN LEAST(c.size, 131072)::integer WHEN $3 THEN octet_length(c.header) ELSE 0 END
                    + CASE WHEN $5 THEN COALESCE(octet_length(c.bodystructure), 0) ELSE 0 END

@@ -9,7 +9,8 @@ WITH admin (names) AS (
                 'account_set_hold', 'account_set_quota', 'account_set_retention', 'folder_create', 'folder_rename',
                 'folder_delete', 'folder_empty', 'folder_move', 'folder_set_hold',
                 'message_search', 'message_copy', 'messages_expire', 'messages_expunge',
-                'restore_preview', 'restore_mailbox', 'restore_account', 'after_restore', 'after_failover']))
+                'restore_preview', 'restore_mailbox', 'restore_account', 'after_restore', 'after_failover',
+                'base64_length', 'base64_lines', 'body_bytes', 'body_read']))
 SELECT 'functions and views are not those of this version'
  WHERE NOT EXISTS (SELECT 1 FROM pgbox.schema_version AS v WHERE v.version = 0 AND v.sha256 = :'functions')
 UNION ALL
@@ -80,7 +81,7 @@ SELECT pg_catalog.format('%s may %s %s', COALESCE(r.rolname, 'PUBLIC'), a.privil
                                                        ('message_state', 'flags'), ('message_state', 'keywords'),
                                                        ('mailbox', 'name'), ('mailbox', 'special_use'), ('mailbox', 'deleted_at'), ('mailbox', 'deleted_reason'),
                                                        ('expunged', 'expunged_at'), ('expunged', 'reason'), ('expunged', 'revived_at'), ('store', 'retention'),
-                                                       ('store', 'job_retention'))
+                                                       ('store', 'job_retention'), ('store', 'base64_decoded'))
                        THEN ARRAY['pgbox_admin UPDATE']
                        WHEN c.relname = 'message' AND t.attname <> 'uid' THEN ARRAY['pgbox_admin INSERT'] ELSE '{}' END
           FROM pg_catalog.pg_attribute AS t

@@ -161,9 +161,11 @@ int pgbox_message_save(struct pgbox_conn *conn, int64_t mailbox_id,
 		       struct pgbox_change_result *result,
 		       struct pgbox_error *error_r)
 {
+	struct pgbox_piece head;
 	int ret;
 
 	i_assert(content->body_size <= PGBOX_CHUNK_SIZE);
+	pgbox_content_piece_init(&head, content);
 	T_BEGIN {
 		struct pgbox_params *params = pgbox_params_new();
 
@@ -177,10 +179,11 @@ int pgbox_message_save(struct pgbox_conn *conn, int64_t mailbox_id,
 		pgbox_params_text(params, append->keywords);
 		pgbox_params_text(params, append->pop3_uidl);
 		pgbox_db_params_nonzero(params, append->pop3_order);
-		pgbox_content_params(params, content);
+		pgbox_content_params(params, content, &head);
 		ret = pgbox_db_query(conn, PGBOX_STMT_MESSAGE_SAVE, params, 0,
 				     append_row, result, error_r);
 	} T_END;
+	pgbox_piece_deinit(&head);
 	return ret < 0 ? -1 : 0;
 }
 

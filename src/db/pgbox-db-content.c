@@ -74,6 +74,49 @@ int pgbox_body_known(struct pgbox_conn *conn,
 	return ret < 0 ? -1 : 0;
 }
 
+void pgbox_piece_init(struct pgbox_piece *piece_r, const unsigned char *data,
+		      size_t size)
+{
+	i_zero(piece_r);
+	piece_r->data = data;
+	piece_r->size = size;
+	i_array_init(&piece_r->runs, 8);
+	if (size < PGBOX_BASE64_RUN_MIN)
+		return;
+	/* packing needs a few bytes more than the piece has at most */
+	piece_r->packed = buffer_create_dynamic(default_pool, size + 8);
+	if (pgbox_base64_runs_pack(data, size, piece_r->packed,
+				   &piece_r->runs)) {
+		piece_r->data = piece_r->packed->data;
+		piece_r->size = piece_r->packed->used;
+	}
+}
+
+void pgbox_piece_deinit(struct pgbox_piece *piece)
+{
+	buffer_free(&piece->packed);
+	array_free(&piece->runs);
+}
+
+void pgbox_content_piece_init(struct pgbox_piece *piece_r,
+			      const struct pgbox_content *content)
+{
+	pgbox_piece_init(piece_r, content->head, content->head == NULL ? 0 :
+			 I_MIN(content->body_size, PGBOX_CHUNK_SIZE));
+}
+
+static void piece_params_runs(struct pgbox_params *params,
+			      const struct pgbox_piece *piece)
+{
+	unsigned int count;
+	const int32_t *runs = array_get(&piece->runs, &count);
+
+	if (count == 0)
+		pgbox_params_null(params);
+	else
+		pgbox_params_int32_array(params, runs, count);
+}
+
 static void content_params_text(struct pgbox_params *params, const char *text)
 {
 	if (text == NULL)
@@ -83,7 +126,8 @@ static void content_params_text(struct pgbox_params *params, const char *text)
 }
 
 void pgbox_content_params(struct pgbox_params *params,
-			  const struct pgbox_content *content)
+			  const struct pgbox_content *content,
+			  const struct pgbox_piece *head)
 {
 	/* NULL would be SQL NULL */
 	const unsigned char *header = content->header_size == 0 ?
@@ -98,16 +142,15 @@ void pgbox_content_params(struct pgbox_params *params,
 				       sizeof(content->digest));
 	}
 	pgbox_db_params_uint64(params, content->body_size);
-	if (content->body_size == 0 || content->head == NULL)
+	if (head->size == 0)
 		pgbox_params_null(params);
-	else {
-		pgbox_params_bytea_ref(params, content->head,
-			I_MIN(content->body_size, PGBOX_CHUNK_SIZE));
-	}
+	else
+		pgbox_params_bytea_ref(params, head->data, head->size);
 	pgbox_db_params_uint64(params, content->size);
 	pgbox_db_params_uint64(params, content->virtual_size);
 	content_params_text(params, content->envelope);
 	content_params_text(params, content->bodystructure);
+	piece_params_runs(params, head);
 }
 
 static void content_put_row(struct pgbox_result *result, void *context)
@@ -121,16 +164,19 @@ int pgbox_content_put(struct pgbox_pipeline *pipeline,
 		      const struct pgbox_content *content, int64_t *content_id,
 		      struct pgbox_error *error_r)
 {
+	struct pgbox_piece head;
 	int ret;
 
+	pgbox_content_piece_init(&head, content);
 	T_BEGIN {
 		struct pgbox_params *params = pgbox_params_new();
 
-		pgbox_content_params(params, content);
+		pgbox_content_params(params, content, &head);
 		ret = pgbox_pipeline_send(pipeline, PGBOX_STMT_CONTENT_PUT,
 					  params, content_put_row, content_id,
 					  error_r);
 	} T_END;
+	pgbox_piece_deinit(&head);
 	return ret;
 }
 
@@ -139,28 +185,79 @@ int pgbox_body_chunk_put(struct pgbox_pipeline *pipeline,
 			 unsigned int number, const void *data, size_t size,
 			 struct pgbox_error *error_r)
 {
+	struct pgbox_piece piece;
 	int ret;
 
 	i_assert(number > 0 && size > 0 && size <= PGBOX_CHUNK_SIZE);
+	pgbox_piece_init(&piece, data, size);
 	T_BEGIN {
 		struct pgbox_params *params = pgbox_params_new();
 
 		pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
 		pgbox_params_int32(params, number);
-		pgbox_params_bytea_ref(params, data, size);
+		pgbox_params_bytea_ref(params, piece.data, piece.size);
+		piece_params_runs(params, &piece);
 		ret = pgbox_pipeline_send(pipeline, PGBOX_STMT_BODY_CHUNK_PUT,
 					  params, NULL, NULL, error_r);
 	} T_END;
+	pgbox_piece_deinit(&piece);
 	return ret;
 }
 
 /* --- what is read */
 
+/* Append a piece of a body, stored in these two columns, to buf. Returns 0, or -1 if
+   they don't fit each other. */
+static int content_append_piece(struct pgbox_result *result, unsigned int col,
+				unsigned int runs_col, buffer_t *buf)
+{
+	const unsigned char *data;
+	size_t size;
+	int ret;
+
+	data = pgbox_result_bytea(result, col, &size);
+	if (pgbox_result_is_null(result, runs_col)) {
+		buffer_append(buf, data, size);
+		return 0;
+	}
+	T_BEGIN {
+		unsigned int count;
+		const int32_t *runs =
+			pgbox_result_int32_array(result, runs_col, &count);
+
+		ret = pgbox_base64_runs_restore(data, size, runs, count,
+						PGBOX_CHUNK_SIZE, buf);
+	} T_END;
+	return ret;
+}
+
 struct content_fetch {
 	pgbox_fetched_callback_t *callback;
 	void *context;
 	uint32_t last_uid;
+	/* a head that was restored */
+	buffer_t *head;
 };
+
+static void content_fetch_head(struct pgbox_result *result,
+			       struct content_fetch *fetch,
+			       struct pgbox_fetched *row)
+{
+	if (pgbox_result_is_null(result, 16)) {
+		row->head = pgbox_result_bytea(result, 10, &row->head_bytes);
+		return;
+	}
+	if (fetch->head == NULL)
+		fetch->head = buffer_create_dynamic(default_pool,
+						    PGBOX_CHUNK_SIZE);
+	buffer_set_used_size(fetch->head, 0);
+	/* none: whoever comes to read it finds out that it is damaged */
+	if (content_append_piece(result, 10, 16, fetch->head) < 0 ||
+	    fetch->head->used != I_MIN(row->body_size, PGBOX_CHUNK_SIZE))
+		buffer_set_used_size(fetch->head, 0);
+	row->head = fetch->head->data;
+	row->head_bytes = fetch->head->used;
+}
 
 static void
 content_fetch_digest(struct pgbox_result *result, struct pgbox_fetched *row)
@@ -189,7 +286,7 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	row.header = pgbox_result_bytea(result, 7, &row.header_bytes);
 	content_fetch_digest(result, &row);
 	row.body_size = pgbox_result_int64(result, 9);
-	row.head = pgbox_result_bytea(result, 10, &row.head_bytes);
+	content_fetch_head(result, fetch, &row);
 	row.bodystructure = pgbox_result_bytea(result, 11,
 					       &row.bodystructure_bytes);
 	row.content_id = pgbox_result_int64(result, 12);
@@ -207,7 +304,7 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			pgbox_fetched_callback_t *callback, void *context,
 			uint32_t *last_uid_r, struct pgbox_error *error_r)
 {
-	struct content_fetch fetch = { callback, context, 0 };
+	struct content_fetch fetch = { callback, context, 0, NULL };
 	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
 	const bool want_header = want_body || (what & PGBOX_FETCH_HEADER) != 0;
 	struct pgbox_result *result;
@@ -234,6 +331,7 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 	if (ret < 0)
 		return -1;
 	ret = pgbox_db_rows(&result, content_fetch_row, &fetch, error_r);
+	buffer_free(&fetch.head);
 	*last_uid_r = fetch.last_uid;
 	return ret < 0 ? -1 : 0;
 }
@@ -246,15 +344,13 @@ struct content_chunks {
 static void content_chunk_row(struct pgbox_result *result, void *context)
 {
 	struct content_chunks *chunks = context;
-	const unsigned char *data;
-	size_t size;
 
-	/* they come in order: what follows a gap is of no use */
-	if ((unsigned int)pgbox_result_int32(result, 0) != chunks->next_number)
-		return;
-	data = pgbox_result_bytea(result, 1, &size);
-	buffer_append(chunks->buf, data, size);
-	chunks->next_number++;
+	/* they come in order: what follows a gap, or what is damaged, is of no
+	   use */
+	if ((unsigned int)pgbox_result_int32(result, 0) ==
+						chunks->next_number &&
+	    content_append_piece(result, 1, 2, chunks->buf) == 0)
+		chunks->next_number++;
 }
 
 int pgbox_body_chunks(struct pgbox_conn *conn,

@@ -4,7 +4,7 @@ import os
 
 import proc
 
-# all bytes of a mailbox's messages, in their order
+# all that is stored of a mailbox's messages, in their order
 READ = """
 SELECT p.header, p.data
   FROM (SELECT g.uid, 0 AS number, c.header, b.head AS data
@@ -20,9 +20,11 @@ SELECT p.header, p.data
          WHERE g.mailbox_id = $1::bigint) AS p
  ORDER BY p.uid, p.number"""
 SIZES = """
-SELECT sum(c.size)
+SELECT sum(octet_length(c.header) + octet_length(b.head)
+           + COALESCE((SELECT sum(octet_length(k.data)) FROM pgbox.body_chunk AS k WHERE k.body_id = b.body_id), 0))
   FROM pgbox.message AS g
   JOIN pgbox.content AS c ON c.content_id = g.content_id
+  JOIN pgbox.body AS b ON b.body_id = c.body_id
  WHERE g.mailbox_id = %d"""
 # the rows that a STORE of all changes, with the modseq that they all get
 CHANGE = """

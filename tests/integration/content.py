@@ -4,14 +4,16 @@ The same input goes to the storage under test and to a node on sdbox; all
 that FETCH can say about it is compared item by item."""
 
 import glob
+import hashlib
 import os
 import random
 import re
+import shutil
 import time
 
 import proc
 from imapclient import ImapClient, ImapError, Lit, Lit8
-from mails import MIXED, PLAIN, multiappend, nasty, random_bytes, simple
+from mails import MIXED, PLAIN, attachments, base64_lines, multiappend, nasty, random_bytes, simple
 from tap import Skip, eq, has, only, timeout, true
 
 ITEMS = ["RFC822.SIZE", "BODY.PEEK[]", "BODY.PEEK[HEADER]", "BODY.PEEK[TEXT]", "ENVELOPE",
@@ -475,6 +477,105 @@ def test_one_body_once(lab):
     true(grown_by <= 1 + len(users), "one body and at most a header each: %d" % grown_by)
     size = int(lab.cluster.value("SELECT pg_total_relation_size('pgbox.content')"))
     true(size < 100 * 1024 * 1024, "content: %d" % size)
+
+
+def body_of(lab, message):
+    """(body_id, bytes on the disk of its pieces, how many have base64 decoded) of a message's body."""
+    digest = hashlib.sha256(message.split(b"\r\n\r\n", 1)[1]).hexdigest()
+    rows = lab.cluster.psql(
+        "SELECT b.body_id, octet_length(b.head) + COALESCE(sum(octet_length(k.data)), 0), (b.base64 IS NOT NULL)::integer + count(k.base64)"
+        " FROM pgbox.body AS b LEFT JOIN pgbox.body_chunk AS k USING (body_id) WHERE b.digest = '\\x%s' GROUP BY b.body_id" % digest)
+    return [int(field) for field in rows[0]]
+
+
+@only("pgbox")
+@timeout(120)
+def test_base64_comes_back(lab):
+    """It is stored decoded, in pieces that begin and end anywhere; whoever reads gets
+    the bytes that came, all or parts of them, on a node that knows nothing as well."""
+    node = lab.node()
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    node.expect_log("Broken MIME parts")
+    messages = [attachments(1), attachments(100, b"\n"), HEAD + b"\r\n" + base64_lines(300000, 2),
+                HEAD + b"\r\n" + base64_lines(98304, 3, 60)]
+    for message in messages:
+        c.ok("APPEND INBOX ", Lit(message))
+    for what in ("warm", "cold"):
+        if what == "cold":
+            c.close()
+            shutil.rmtree(node.index_dir(user))
+            c = lab.imap(user, node)
+        c.ok("SELECT INBOX")
+        for seq, message in enumerate(messages, 1):
+            message = shown(message)
+            true(c.ok("FETCH %d BODY.PEEK[]" % seq).fetches()[seq]["BODY[]"] == message, "%s: message %d" % (what, seq))
+            for at in (0, 131000, 131072 - 30, 262000, len(message) - 500):
+                got = c.ok("FETCH %d BODY.PEEK[]<%d.70000>" % (seq, at)).fetches()[seq]["BODY[]<%d>" % at]
+                true(got == message[at:at + 70000], "%s: message %d from %d" % (what, seq, at))
+    for message, most in ((messages[0], 0.78), (messages[2], 0.732)):
+        body, size, pieces = body_of(lab, message)
+        true(size < most * len(message), "%d bytes are stored of %d" % (size, len(message)))
+        eq(pieces, -(-len(message) // 131072), "pieces with base64 decoded")
+        eq(lab.cluster.value("SELECT COALESCE(pgbox.body_problem(%d), 'none')" % body), "none")
+        eq(lab.cluster.value("SELECT encode(sha256(pgbox.body_read(%d)), 'hex')" % body),
+           hashlib.sha256(message.split(b"\r\n\r\n", 1)[1]).hexdigest())
+
+
+@only("pgbox")
+def test_nodes_that_want_it_as_it_is(lab):
+    """As long as the store says so: for those of version 1."""
+    user = lab.user()
+    c = lab.imap(user)
+    messages = [attachments(7), HEAD + b"\r\n" + base64_lines(3000, 7)]
+    lab.cluster.psql("UPDATE pgbox.store SET base64_decoded = false")
+    try:
+        for message in messages:
+            c.ok("APPEND INBOX ", Lit(message))
+    finally:
+        lab.cluster.psql("UPDATE pgbox.store SET base64_decoded = true")
+    for message in messages:
+        body, size, pieces = body_of(lab, message)
+        eq((size, pieces), (len(message.split(b"\r\n\r\n", 1)[1]), 0))
+        eq(lab.cluster.value("SELECT COALESCE(pgbox.body_problem(%d), 'none')" % body), "none")
+    c.ok("SELECT INBOX")
+    for seq, message in enumerate(messages, 1):
+        true(c.ok("FETCH %d BODY.PEEK[]" % seq).fetches()[seq]["BODY[]"] == message, "message %d" % seq)
+
+
+@only("pgbox")
+def test_base64_that_is_damaged(lab):
+    """Rows that tell of more than there is, or of something else, give no bytes and an error."""
+    node = lab.node()
+    user = lab.user(node)
+    c = lab.imap(user, node)
+    message = HEAD + b"\r\n" + base64_lines(400000, 9)
+    c.ok("APPEND INBOX ", Lit(message))
+    body = body_of(lab, message)[0]
+    damage = ("body SET base64[2] = base64[2] + 40000", "body SET base64[2] = base64[2] - 57", "body SET base64[3] = 75",
+              "body_chunk SET base64[1] = -1", "body_chunk SET base64[4] = 1")
+    for number, change in enumerate(damage):
+        table = change.split()[0]
+        check = lab.cluster.psql("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                                 " WHERE conname IN ('body_size_check', 'body_chunk_base64_check')"
+                                 " AND conrelid = 'pgbox.%s'::regclass" % table)[0]
+        where = "body_id = %d%s" % (body, " AND number = 1" if table == "body_chunk" else "")
+        lab.cluster.psql("CREATE TABLE saved_piece AS SELECT base64 FROM pgbox.%s WHERE %s;"
+                         "SET session_replication_role = replica; ALTER TABLE pgbox.%s DROP CONSTRAINT %s;"
+                         "UPDATE pgbox.%s WHERE %s" % (table, where, table, check[0], change, where))
+        node.expect_log(r"read\(.*body with digest")
+        client = lab.imap(user, node)
+        try:
+            client.ok("SELECT INBOX")
+            got = client.cmd("FETCH 1 BODY.PEEK[]")
+            true(not got.ok, "%s: %r" % (change, got.status))
+        except ImapError:
+            # it is too late for a NO when the first bytes were sent
+            pass
+        true(lab.cluster.value("SELECT COALESCE(pgbox.body_problem(%d), 'none')" % body) != "none", change)
+        lab.cluster.psql("SET session_replication_role = replica; UPDATE pgbox.%s SET base64 = s.base64 FROM saved_piece AS s WHERE %s;"
+                         "DROP TABLE saved_piece; ALTER TABLE pgbox.%s ADD CONSTRAINT %s %s" % (table, where, table, *check))
+        eq(lab.cluster.value("SELECT COALESCE(pgbox.body_problem(%d), 'none')" % body), "none", "mended, %d" % number)
 
 
 def content_rows(lab):

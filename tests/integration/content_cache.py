@@ -11,7 +11,7 @@ import time
 
 import proc
 from imapclient import Lit
-from mails import MIXED, multiappend, simple
+from mails import MIXED, attachments, multiappend, simple
 from meter import Meter
 from tap import eq, has, only, timeout, true
 
@@ -95,9 +95,11 @@ def test_second_reader_asks_nothing(lab):
         append(writer, simple(number))
     append(writer, MIXED)
     append(writer, LARGE_HEADER + big(5 * CHUNK))
+    # bytes as they were sent are kept, not as they are stored
+    append(writer, attachments(5))
     first, second = meter.client(user), meter.client(user)
-    lines = ["FETCH 1:32 BODY.PEEK[]", "FETCH 1:32 BODY.PEEK[TEXT]", "FETCH 32 BODY.PEEK[]<400000.100>",
-             "FETCH 1:32 RFC822.HEADER"]
+    lines = ["FETCH 1:33 BODY.PEEK[]", "FETCH 1:33 BODY.PEEK[TEXT]", "FETCH 32:33 BODY.PEEK[]<400000.100>",
+             "FETCH 1:33 RFC822.HEADER"]
     wanted = {}
     writer.ok("SELECT INBOX")
     for line in lines:

@@ -13,7 +13,7 @@ import time
 import proc
 from cluster import quote
 from imapclient import ImapError, Lit, flags_of
-from mails import MIXED, PLAIN, fill, simple
+from mails import MIXED, PLAIN, attachments, fill, simple
 from sharding import BIG, append_big, drain_fetch, expected_checksum, shards
 from tap import eq, has, only, timeout, true
 from two_nodes import Cache, resync
@@ -361,6 +361,32 @@ def test_large(lab):
     eq(remember_one(c), caches)
     c.ok("SELECT INBOX")
     eq(drain_fetch(c, total), expected_checksum(total))
+
+
+@only("pgbox")
+@timeout(120)
+def test_base64(lab):
+    """It goes as it is stored, but to a database that wants none of it decoded."""
+    world = shards(lab)
+    pieces = "SELECT count(b.base64) + count(k.base64) FROM pgbox.body AS b LEFT JOIN pgbox.body_chunk AS k USING (body_id)"
+    for wanted, seed in (("true", 11), ("false", 12)):
+        user, message = world.user("a"), attachments(seed)
+        c = client(world, user)
+        c.ok("APPEND INBOX ", Lit(message))
+        c.close()
+        before = int(world.clusters["b"].value(pieces))
+        world.clusters["b"].psql("UPDATE pgbox.store SET base64_decoded = " + wanted)
+        try:
+            move(world, "a", user)
+        finally:
+            world.clusters["b"].psql("UPDATE pgbox.store SET base64_decoded = true")
+        eq(int(world.clusters["b"].value(pieces)) > before, wanted == "true")
+        switch(world, user, "b")
+        c = client(world, user)
+        c.ok("SELECT INBOX")
+        true(c.ok("FETCH 1 BODY.PEEK[]").fetches()[1]["BODY[]"] == message, "the same bytes")
+        c.close()
+    eq(world.clusters["b"].value("SELECT wrong FROM pgbox.content_verify()"), "{}")
 
 
 def remember_one(c):

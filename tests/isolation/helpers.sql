@@ -76,7 +76,7 @@ RETURNS TABLE (uid bigint, modseq bigint) LANGUAGE sql AS $$
            iso.box(p_box), COALESCE(iso.uuid(p_token), gen_random_uuid()), 'spec', 0, p_uid, gen_random_uuid(), 1700000000, 1700000001,
            0::smallint, p_keywords, NULL, NULL, '\x780d0a0d0a', true,
            sha256(iso.bytes(p_body)), length(iso.bytes(p_body)), iso.bytes(p_body),
-           5 + length(iso.bytes(p_body)), 5 + length(iso.bytes(p_body)), NULL, NULL) AS s
+           5 + length(iso.bytes(p_body)), 5 + length(iso.bytes(p_body)), NULL, NULL, NULL) AS s
 $$;
 
 -- Messages that are there when a permutation begins.
@@ -99,7 +99,7 @@ BEGIN
   SELECT c.content_id INTO v_content
     FROM stmt.content_put('\x780d0a0d0a', true, sha256(iso.bytes(p_body)), length(iso.bytes(p_body)),
                           CASE WHEN NOT p_known THEN iso.bytes(p_body) END,
-                          5 + length(iso.bytes(p_body)), 5 + length(iso.bytes(p_body)), NULL, NULL) AS c;
+                          5 + length(iso.bytes(p_body)), 5 + length(iso.bytes(p_body)), NULL, NULL, NULL) AS c;
   PERFORM set_config('iso.contents', concat_ws(',', NULLIF(current_setting('iso.contents', true), ''), v_content), true);
   RETURN 'sent';
 END

@@ -1,5 +1,6 @@
 """Messages for the tests, all made by us, and the ways to store many."""
 
+import base64
 import itertools
 import random
 
@@ -64,6 +65,24 @@ MIXED = (b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\n"
          b"--deep--\r\n"
          b"--outer--\r\n"
          b"epilogue\r\n")
+
+
+
+def base64_lines(size, seed, line=76, end=b"\r\n"):
+    """Base64 of so many random bytes, in lines."""
+    text = base64.b64encode(random.Random(seed).randbytes(size))
+    return b"".join(text[at:at + line] + end for at in range(0, len(text), line))
+
+
+def attachments(seed, end=b"\r\n"):
+    """A mail of half a megabyte whose attachments are base64 of all kinds, also broken."""
+    broken = base64_lines(60000, seed + 3, 76, end)
+    parts = [base64_lines(150000, seed, 76, end), base64_lines(40000, seed + 1, 64, end), base64_lines(90001, seed + 2, 72, end),
+             broken[:20000] + b" " + broken[20001:40000] + b"!-=" + broken[40003:], base64_lines(700, seed + 4, 76, end)]
+    text = (b"From: a@example.org\nSubject: attachments\nMIME-Version: 1.0\n"
+            b"Content-Type: multipart/mixed; boundary=cut\n\nseed %d\n" % seed)
+    head = b"--cut\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n"
+    return (text.replace(b"\n", end) + b"".join(head.replace(b"\n", end) + part for part in parts) + b"--cut--" + end)
 
 
 QUEUE_IDS = itertools.count(1)

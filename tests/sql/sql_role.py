@@ -28,7 +28,7 @@ ADMIN_MAY = (
     "DELETE FROM pgbox.mailbox_attribute WHERE mailbox_id = %(inbox)d",
     "UPDATE pgbox.account SET enabled = false WHERE account_id = %(account)d",
     "UPDATE pgbox.account SET password_hash = '{PLAIN}x' WHERE account_id = %(account)d",
-    "UPDATE pgbox.store SET retention = '14 days', job_retention = '1 year'",
+    "UPDATE pgbox.store SET retention = '14 days', job_retention = '1 year', base64_decoded = true",
     "UPDATE pgbox.expunged SET reason = 'spam' WHERE mailbox_id = %(inbox)d",
     "SELECT pgbox.account_create('by-admin-%(account)d', 'x')", "SELECT pgbox.account_set_password('by-admin-%(account)d', NULL)",
     "SELECT pgbox.mailbox_lock(%(inbox)d)", "SELECT pgbox.mailbox_lock_many('{%(inbox)d}')", "SELECT pgbox.account_lock(%(account)d)",
@@ -36,7 +36,7 @@ ADMIN_MAY = (
     "SELECT pgbox.account_repair(%(account)d)", "SELECT pgbox.mailbox_create(%(account)d, 'new', true, NULL, NULL, NULL)",
     "SELECT pgbox.mailbox_rename(%(account)d, 'new', 'newer')", "SELECT modseq FROM pgbox.message_expunge(%(inbox)d, '{2}', 'x')",
     "SELECT bodies FROM pgbox.purge()", "SELECT count(*) FROM pgbox.invariant_violations", "SELECT count(header) FROM pgbox.content",
-    "SELECT count(head) FROM pgbox.body", "SELECT username FROM pgbox.dovecot_userdb",
+    "SELECT count(pgbox.body_bytes(head, base64)) FROM pgbox.body", "SELECT pgbox.body_read(body_id) FROM pgbox.body LIMIT 1", "SELECT username FROM pgbox.dovecot_userdb",
     "SELECT enabled FROM pgbox.dovecot_account")
 ADMIN_MAY_NOT = (
     "SELECT password_hash FROM pgbox.account", "SELECT password FROM pgbox.dovecot_passdb", "SELECT a.* FROM pgbox.account AS a",
