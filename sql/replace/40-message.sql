@@ -13,11 +13,21 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  v_numbers smallint[];
   v_new text[];
   v_last integer;
 BEGIN
   IF COALESCE(cardinality(p_names), 0) = 0 THEN
     RETURN NULL;
+  END IF;
+  -- usually all are known
+  v_numbers := ARRAY(SELECT k.number
+                       FROM pgbox.mailbox_keyword AS k
+                      WHERE k.mailbox_id = p_mailbox
+                        AND lower(k.name) = ANY (ARRAY(SELECT lower(u.name COLLATE "C") FROM unnest(p_names) AS u (name)))
+                      ORDER BY k.number);
+  IF cardinality(v_numbers) = cardinality(p_names) THEN
+    RETURN v_numbers;
   END IF;
   -- lower() of collation C: ASCII only, as IMAP wants it
   SELECT array_agg(n.name ORDER BY n.ord) INTO v_new
@@ -46,13 +56,16 @@ COMMENT ON FUNCTION pgbox.keyword_numbers(bigint, text[]) IS 'Numbers of keyword
 
 CREATE OR REPLACE FUNCTION pgbox.keywords_change(p_old smallint[], p_add smallint[], p_remove smallint[], p_replace boolean)
 RETURNS smallint[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
-  SELECT pg_catalog.array_agg(k.number ORDER BY k.number)
-    FROM (SELECT u.number FROM pg_catalog.unnest(p_old) AS u (number)
-           WHERE NOT p_replace AND NOT u.number = ANY (COALESCE(p_remove, '{}'))
-           UNION
-          SELECT u.number FROM pg_catalog.unnest(p_add) AS u (number)) AS k
+-- in PL/pgSQL, which keeps the plan from call to call
+BEGIN
+  RETURN (SELECT pg_catalog.array_agg(k.number ORDER BY k.number)
+            FROM (SELECT u.number FROM pg_catalog.unnest(p_old) AS u (number)
+                   WHERE NOT p_replace AND NOT u.number = ANY (COALESCE(p_remove, '{}'))
+                   UNION
+                  SELECT u.number FROM pg_catalog.unnest(p_add) AS u (number)) AS k);
+END
 $$;
 COMMENT ON FUNCTION pgbox.keywords_change(smallint[], smallint[], smallint[], boolean) IS 'A keyword set after a change, NULL when empty';
 
@@ -76,77 +89,121 @@ DECLARE
   v_counter pgbox.mailbox_counter;
   v_modseq bigint;
   v_op record;
+  v_number integer;
   v_add smallint[];
   v_remove smallint[];
+  v_had smallint;
+  v_had_keywords smallint[];
+  v_flags smallint;
+  v_keywords smallint[];
   v_changed bigint := 0;
   v_rows bigint;
   v_unseen bigint := 0;
 BEGIN
   v_counter := pgbox.mailbox_lock(p_mailbox);
   v_modseq := v_counter.highest_modseq + pgbox.modseq_step();
-  IF p_unchangedsince IS NOT NULL THEN
-    IF p_unchangedsince < v_counter.message_floor THEN
-      p_unchangedsince := 0;
-    END IF;
-    RETURN QUERY
-    SELECT 2::smallint, s.uid, GREATEST(s.modseq, v_counter.message_floor), s.flags, s.keywords
+  IF cardinality(p_uids) = 1 THEN
+    -- As is usual. What is below would be planned anew at each call: that there is
+    -- one UID is worth knowing, PostgreSQL finds. Between look and change the row
+    -- stays as it is, for who changes rows has the counters.
+    SELECT s.uid, GREATEST(s.modseq, v_counter.message_floor), s.flags, s.keywords INTO uid, modseq, v_had, v_had_keywords
       FROM pgbox.message_state AS s
-     WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids) AND s.modseq > p_unchangedsince;
-  END IF;
-  FOR v_op IN
-    SELECT u.op + 1 AS number, array_agg(u.uid) AS uids
-      FROM unnest(p_uids, p_ops) AS u (uid, op)
-     GROUP BY u.op
-     ORDER BY u.op
-  LOOP
-    -- read only, before the update: what does the mailbox's unseen change by?
-    IF (p_add[v_op.number] | p_remove[v_op.number]) & 8 <> 0 THEN
-      SELECT CASE WHEN p_add[v_op.number] & 8 <> 0
-                  THEN -count(*) FILTER (WHERE s.flags & 8 = 0)
-                  ELSE count(*) FILTER (WHERE s.flags & 8 <> 0) END
-        INTO v_rows
+     WHERE s.mailbox_id = p_mailbox AND s.uid = p_uids[1];
+    v_number := p_ops[1] + 1;
+    v_flags := (v_had & ~p_remove[v_number]) | p_add[v_number];
+    v_keywords := v_had_keywords;
+    IF p_keywords_replace[v_number] OR p_keywords_add[v_number] <> '' OR p_keywords_remove[v_number] <> '' THEN
+      v_add := pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(p_keywords_add[v_number], ' '), ''));
+      IF p_keywords_remove[v_number] <> '' THEN
+        v_remove := ARRAY(SELECT k.number
+                            FROM pgbox.mailbox_keyword AS k
+                           WHERE k.mailbox_id = p_mailbox
+                             AND lower(k.name) = ANY (string_to_array(lower(p_keywords_remove[v_number] COLLATE "C"), ' ')));
+      END IF;
+      v_keywords := pgbox.keywords_change(v_had_keywords, v_add, v_remove, p_keywords_replace[v_number]);
+    END IF;
+    IF modseq > p_unchangedsince THEN
+      kind := 2;
+      flags := v_had;
+      keywords := v_had_keywords;
+      RETURN NEXT;
+    ELSIF v_had IS NOT NULL AND (v_flags <> v_had OR v_keywords IS DISTINCT FROM v_had_keywords) THEN
+      UPDATE pgbox.message_state AS s
+         SET flags = v_flags, keywords = v_keywords, modseq = v_modseq
+       WHERE s.mailbox_id = p_mailbox AND s.uid = p_uids[1];
+      kind := 1;
+      modseq := v_modseq;
+      flags := v_flags;
+      keywords := v_keywords;
+      RETURN NEXT;
+      v_changed := 1;
+      v_unseen := ((v_had & 8) - (v_flags & 8)) / 8;
+    END IF;
+  ELSE
+    IF p_unchangedsince IS NOT NULL THEN
+      IF p_unchangedsince < v_counter.message_floor THEN
+        p_unchangedsince := 0;
+      END IF;
+      RETURN QUERY
+      SELECT 2::smallint, s.uid, GREATEST(s.modseq, v_counter.message_floor), s.flags, s.keywords
         FROM pgbox.message_state AS s
-       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
-         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince);
-      v_unseen := v_unseen + v_rows;
+       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (p_uids) AND s.modseq > p_unchangedsince;
     END IF;
-    IF p_keywords_replace[v_op.number] OR p_keywords_add[v_op.number] <> '' OR p_keywords_remove[v_op.number] <> '' THEN
-      v_add := pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(p_keywords_add[v_op.number], ' '), ''));
-      v_remove := ARRAY(SELECT k.number
-                          FROM pgbox.mailbox_keyword AS k
-                         WHERE k.mailbox_id = p_mailbox
-                           AND lower(k.name) = ANY (string_to_array(lower(p_keywords_remove[v_op.number] COLLATE "C"), ' ')));
-      -- messages have few different sets of keywords: change each set once
-      RETURN QUERY
-      WITH old AS MATERIALIZED (
-        SELECT d.keywords, pgbox.keywords_change(d.keywords, v_add, v_remove, p_keywords_replace[v_op.number]) AS changed
-          FROM (SELECT DISTINCT COALESCE(s.keywords, '{}') AS keywords
-                  FROM pgbox.message_state AS s
-                 WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)) AS d)
-      UPDATE pgbox.message_state AS s
-         SET flags = (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number],
-             keywords = o.changed,
-             modseq = v_modseq
-        FROM old AS o
-       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
-         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
-         AND COALESCE(s.keywords, '{}') = o.keywords
-         AND ((s.flags & ~p_remove[v_op.number]) | p_add[v_op.number] <> s.flags
-              OR COALESCE(o.changed, '{}') <> o.keywords)
-      RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
-    ELSE
-      RETURN QUERY
-      UPDATE pgbox.message_state AS s
-         SET flags = (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number],
-             modseq = v_modseq
-       WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
-         AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
-         AND (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number] <> s.flags
-      RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
-    END IF;
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_changed := v_changed + v_rows;
-  END LOOP;
+    FOR v_op IN
+      SELECT u.op + 1 AS number, array_agg(u.uid) AS uids
+        FROM unnest(p_uids, p_ops) AS u (uid, op)
+       GROUP BY u.op
+       ORDER BY u.op
+    LOOP
+      -- read only, before the update: what does the mailbox's unseen change by?
+      IF (p_add[v_op.number] | p_remove[v_op.number]) & 8 <> 0 THEN
+        SELECT CASE WHEN p_add[v_op.number] & 8 <> 0
+                    THEN -count(*) FILTER (WHERE s.flags & 8 = 0)
+                    ELSE count(*) FILTER (WHERE s.flags & 8 <> 0) END
+          INTO v_rows
+          FROM pgbox.message_state AS s
+         WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
+           AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince);
+        v_unseen := v_unseen + v_rows;
+      END IF;
+      IF p_keywords_replace[v_op.number] OR p_keywords_add[v_op.number] <> '' OR p_keywords_remove[v_op.number] <> '' THEN
+        v_add := pgbox.keyword_numbers(p_mailbox, array_remove(string_to_array(p_keywords_add[v_op.number], ' '), ''));
+        v_remove := ARRAY(SELECT k.number
+                            FROM pgbox.mailbox_keyword AS k
+                           WHERE k.mailbox_id = p_mailbox
+                             AND lower(k.name) = ANY (string_to_array(lower(p_keywords_remove[v_op.number] COLLATE "C"), ' ')));
+        -- messages have few different sets of keywords: change each set once
+        RETURN QUERY
+        WITH old AS MATERIALIZED (
+          SELECT d.keywords, pgbox.keywords_change(d.keywords, v_add, v_remove, p_keywords_replace[v_op.number]) AS changed
+            FROM (SELECT DISTINCT COALESCE(s.keywords, '{}') AS keywords
+                    FROM pgbox.message_state AS s
+                   WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)) AS d)
+        UPDATE pgbox.message_state AS s
+           SET flags = (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number],
+               keywords = o.changed,
+               modseq = v_modseq
+          FROM old AS o
+         WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
+           AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
+           AND COALESCE(s.keywords, '{}') = o.keywords
+           AND ((s.flags & ~p_remove[v_op.number]) | p_add[v_op.number] <> s.flags
+                OR COALESCE(o.changed, '{}') <> o.keywords)
+        RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
+      ELSE
+        RETURN QUERY
+        UPDATE pgbox.message_state AS s
+           SET flags = (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number],
+               modseq = v_modseq
+         WHERE s.mailbox_id = p_mailbox AND s.uid = ANY (v_op.uids)
+           AND (p_unchangedsince IS NULL OR s.modseq <= p_unchangedsince)
+           AND (s.flags & ~p_remove[v_op.number]) | p_add[v_op.number] <> s.flags
+        RETURNING 1::smallint, s.uid, s.modseq, s.flags, s.keywords;
+      END IF;
+      GET DIAGNOSTICS v_rows = ROW_COUNT;
+      v_changed := v_changed + v_rows;
+    END LOOP;
+  END IF;
   IF v_changed > 0 THEN
     UPDATE pgbox.mailbox_counter AS c
        SET highest_modseq = v_modseq,
@@ -155,16 +212,24 @@ BEGIN
   ELSE
     v_modseq := 0;
   END IF;
-  RETURN QUERY SELECT 0::smallint, v_counter.highest_modseq, v_modseq, NULL::smallint, NULL::smallint[];
+  kind := 0;
+  uid := v_counter.highest_modseq;
+  modseq := v_modseq;
+  flags := NULL;
+  keywords := NULL;
+  RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION pgbox.message_store(bigint, bigint, bigint[], integer[], smallint[], smallint[], text[], text[], boolean[]) IS 'Change flags and keywords of messages, atomically with the check of UNCHANGEDSINCE (RFC 7162)';
 
 -- Makes tombstones of messages of a locked mailbox; returns their UIDs.
+-- The plan is the same for one and for many, and to make it anew was half of the time
+-- of one: PostgreSQL would at each call, for one UID is less than it expects.
 CREATE OR REPLACE FUNCTION pgbox.message_bury(p_mailbox bigint, p_uids bigint[], p_modseq bigint, p_reason text, p_moved_to bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v_uids bigint[];

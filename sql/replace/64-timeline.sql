@@ -193,11 +193,30 @@ END
 $$;
 COMMENT ON FUNCTION pgbox.timeline_guard() IS 'Trigger: after a failover counters have to jump before they are used';
 
-CREATE OR REPLACE TRIGGER mailbox_counter_timeline
-  BEFORE UPDATE OF uid_next, highest_modseq ON pgbox.mailbox_counter
-  FOR EACH STATEMENT
-  EXECUTE FUNCTION pgbox.timeline_guard();
-COMMENT ON TRIGGER mailbox_counter_timeline ON pgbox.mailbox_counter IS 'No UID or modseq is given out twice after a failover';
+-- Two looks in one function, for each change of messages runs it: rule_refuse_others()
+-- and timeline_guard().
+CREATE OR REPLACE FUNCTION pgbox.counter_guard()
+RETURNS trigger
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  v_timeline integer;
+BEGIN
+  IF current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner' THEN
+    RAISE EXCEPTION 'counters are not to be changed by hand'
+      USING ERRCODE = 'PB010', HINT = 'They follow from what is changed; pgbox.mailbox_repair() counts anew.',
+            TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
+  END IF;
+  SELECT s.timeline INTO v_timeline FROM pgbox.store AS s;
+  IF v_timeline <> ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer THEN
+    RAISE EXCEPTION 'the counters are not good for this timeline: commits may have been lost'
+      USING ERRCODE = 'PB014', HINT = 'The next new connection of Dovecot mends it, and so does SELECT pgbox.after_failover().';
+  END IF;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION pgbox.counter_guard() IS 'Trigger: counters are not changed by hand, and after a failover they have to jump before they are used';
 
 CREATE OR REPLACE TRIGGER account_timeline
   BEFORE UPDATE OF last_uidvalidity, list_modseq ON pgbox.account

@@ -177,8 +177,7 @@ COMMENT ON TRIGGER mailbox_rule_recorded ON pgbox.mailbox IS 'Plain DML on setti
 CREATE OR REPLACE TRIGGER message_state_refuse_update
   BEFORE UPDATE OF mailbox_id, uid, modseq ON pgbox.message_state
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'UIDs and modseqs are not to be changed by hand',
     'Change flags and keywords; the modseq follows.');
 COMMENT ON TRIGGER message_state_refuse_update ON pgbox.message_state IS 'Not to be done by hand';
@@ -186,8 +185,7 @@ COMMENT ON TRIGGER message_state_refuse_update ON pgbox.message_state IS 'Not to
 CREATE OR REPLACE TRIGGER message_state_refuse_insert
   BEFORE INSERT ON pgbox.message_state
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'the state of a message is not to be added by hand',
     'INSERT the message; its state is there then, without flags.');
 COMMENT ON TRIGGER message_state_refuse_insert ON pgbox.message_state IS 'Not to be done by hand';
@@ -195,8 +193,7 @@ COMMENT ON TRIGGER message_state_refuse_insert ON pgbox.message_state IS 'Not to
 CREATE OR REPLACE TRIGGER message_state_refuse_delete
   BEFORE DELETE ON pgbox.message_state
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'the state of a message is not to be deleted by hand',
     'DELETE the message.');
 COMMENT ON TRIGGER message_state_refuse_delete ON pgbox.message_state IS 'Not to be done by hand';
@@ -222,8 +219,7 @@ COMMENT ON TRIGGER expunged_refuse_update ON pgbox.expunged IS 'Not to be done b
 CREATE OR REPLACE TRIGGER expunged_refuse_insert
   BEFORE INSERT ON pgbox.expunged
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'tombstones are not to be added by hand',
     'DELETE the message.');
 COMMENT ON TRIGGER expunged_refuse_insert ON pgbox.expunged IS 'Not to be done by hand';
@@ -258,11 +254,8 @@ COMMENT ON TRIGGER mailbox_refuse_insert ON pgbox.mailbox IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.mailbox_counter
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
-    'counters are not to be changed by hand',
-    'They follow from what is changed; pgbox.mailbox_repair() counts anew.');
-COMMENT ON TRIGGER mailbox_counter_refuse_write ON pgbox.mailbox_counter IS 'Not to be done by hand';
+  EXECUTE FUNCTION pgbox.counter_guard();
+COMMENT ON TRIGGER mailbox_counter_refuse_write ON pgbox.mailbox_counter IS 'Not to be done by hand, and no UID or modseq is given out twice after a failover';
 
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_delete
   BEFORE DELETE ON pgbox.mailbox_counter
@@ -312,8 +305,7 @@ COMMENT ON TRIGGER account_refuse_insert ON pgbox.account IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER content_refuse
   BEFORE INSERT OR UPDATE OR DELETE ON pgbox.content
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'the content of messages is not to be changed by hand',
     'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
 COMMENT ON TRIGGER content_refuse ON pgbox.content IS 'Not to be done by hand';
@@ -321,8 +313,7 @@ COMMENT ON TRIGGER content_refuse ON pgbox.content IS 'Not to be done by hand';
 CREATE OR REPLACE TRIGGER body_refuse
   BEFORE INSERT OR UPDATE OR DELETE ON pgbox.body
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'bodies are not to be changed by hand',
     'pgbox.content_put() adds, pgbox.purge() removes what nobody uses.');
 COMMENT ON TRIGGER body_refuse ON pgbox.body IS 'Not to be done by hand';
@@ -330,8 +321,7 @@ COMMENT ON TRIGGER body_refuse ON pgbox.body IS 'Not to be done by hand';
 CREATE OR REPLACE TRIGGER body_chunk_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.body_chunk
   FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner')
-  EXECUTE FUNCTION pgbox.rule_refuse(
+  EXECUTE FUNCTION pgbox.rule_refuse_others(
     'bodies are not to be changed by hand',
     'pgbox.body_chunk_put() adds, pgbox.purge() removes what nobody uses.');
 COMMENT ON TRIGGER body_chunk_refuse_write ON pgbox.body_chunk IS 'Not to be done by hand';

@@ -1,7 +1,14 @@
 """Flags, keywords, expunges, and what a node pulls of them."""
 
+import os
+import random
+import time
+
 from sqllib import (ANSWERED, DELETED, FLAGGED, SEEN, STEP, array, refused, with_store)
 from tap import eq
+
+SEED = int(os.environ.get("PGBOX_TEST_SEED") or time.time())
+NOBODY = 4294967295
 
 
 def filled(store, count=3, **more):
@@ -72,6 +79,38 @@ def test_unchangedsince(store):
     eq((sorted(changed), refused_uids), ([2], [1]))
     # what fails the test fails it also if it wouldn't change
     eq(store.store(inbox, [3], add=SEEN, unchangedsince=level)[1], [3])
+
+
+# what a change of flags leaves behind, by mailbox
+CHANGED = (
+    "SELECT uid, modseq, flags, keywords FROM pgbox.message_state WHERE mailbox_id = %d ORDER BY uid",
+    "SELECT number, name FROM pgbox.mailbox_keyword WHERE mailbox_id = %d ORDER BY number",
+    "SELECT highest_modseq, messages, unseen FROM pgbox.mailbox_counter WHERE mailbox_id = %d",
+)
+
+
+@with_store
+def test_one_is_as_many(store):
+    """message_store() has other statements for a single message: the same as with a
+    UID beside it that isn't there."""
+    dice = random.Random(SEED)
+    print("# seed %d" % SEED)
+    one, many = filled(store), filled(store)
+    kinds = set()
+    for _ in range(300):
+        uid = dice.choice((1, 2, 3, 3, 99))
+        more = {
+            "add": dice.choice((0, 0, SEEN, dice.randrange(32))), "remove": dice.choice((0, SEEN, 31, dice.randrange(32))),
+            "keywords_add": dice.choice(("", "", "a", "A b", "c b")), "keywords_remove": dice.choice(("", "", "B", "d a")),
+            "replace": dice.random() < 0.2,
+            "unchangedsince": dice.choice((None, None, store.modseq(one), store.modseq(one) - 3 * STEP)),
+        }
+        result = store.store(one, [uid], **more)
+        eq(result, store.store(many, [uid, NOBODY], **more), (uid, more))
+        kinds.add((len(result[0]), len(result[1]), result[2] > 0))
+        for sql in CHANGED:
+            eq(store.admin.sql(sql % one), store.admin.sql(sql % many), (uid, more))
+    eq(kinds, {(1, 0, True), (0, 1, False), (0, 0, False)})
 
 
 @with_store
