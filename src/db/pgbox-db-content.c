@@ -218,7 +218,7 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 		struct pgbox_params *params = pgbox_params_new();
 
 		pgbox_params_int64(params, mailbox_id);
-		pgbox_db_params_uids(params, uids);
+		pgbox_db_params_ranges(params, uids);
 		pgbox_params_bool(params, want_header);
 		pgbox_params_bool(params, want_body);
 		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
