@@ -229,7 +229,9 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 		else
 			pgbox_params_uuid(params, mailbox_guid);
 		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
-				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+				  PGBOX_EXEC_REPEATABLE |
+				  (want_body ? 0 : PGBOX_EXEC_COLLECT),
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;

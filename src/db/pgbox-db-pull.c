@@ -84,7 +84,7 @@ static int pull_read_first(struct pgbox_result *result,
 }
 
 int pgbox_pull_begin(struct pgbox_conn *conn, int64_t mailbox_id,
-		     uint64_t since, unsigned int last_keyword,
+		     uint64_t since, unsigned int last_keyword, bool few,
 		     struct pgbox_pull **pull_r,
 		     struct pgbox_pull_counters *counters_r,
 		     struct pgbox_error *error_r)
@@ -105,7 +105,9 @@ int pgbox_pull_begin(struct pgbox_conn *conn, int64_t mailbox_id,
 		pgbox_params_int32(params, I_MIN(last_keyword, INT32_MAX));
 		ret = pgbox_query(conn, all ? PGBOX_STMT_MAILBOX_PULL_ALL :
 				  PGBOX_STMT_MAILBOX_PULL, params,
-				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+				  PGBOX_EXEC_REPEATABLE |
+				  (few ? PGBOX_EXEC_COLLECT : 0),
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;

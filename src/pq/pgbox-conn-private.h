@@ -103,6 +103,8 @@ struct pgbox_request {
 	struct pgbox_error error;
 	/* the whole request may take effect twice without harm */
 	bool repeatable:1;
+	/* libpq collects the rows of each statement */
+	bool collect:1;
 	/* the server was asked to stop, and hasn't confirmed it */
 	bool cancelled:1;
 	/* what was committed may be lost with the primary: the synchronous
@@ -149,11 +151,11 @@ struct pgbox_conn {
 struct pgbox_result {
 	struct pgbox_conn *conn;
 	const struct pgbox_stmt_def *def;
-	/* the current row, NULL before the first and after the last; in
-	   single-row mode its number is always 0 */
+	/* what has the current row, and its number there; NULL before the
+	   first and after the last */
 	PGresult *row;
 	int row_number;
-	/* rows that were read ahead of the caller, in order */
+	/* what was read ahead of the caller, in order */
 	PGresult *ahead[2];
 	/* every answer has been read, or none can be */
 	bool finished;
@@ -236,7 +238,7 @@ void pgbox_conn_request_end(struct pgbox_conn *conn,
 enum pgbox_answer {
 	/* everything sent has been answered */
 	PGBOX_ANSWER_END = 0,
-	/* a row of the statement in *op_r */
+	/* a row of the statement in *op_r, or all that are left of it */
 	PGBOX_ANSWER_ROW,
 };
 

@@ -16,6 +16,9 @@ enum pgbox_exec_flags {
 	   is never IN_DOUBT (it becomes LOST). All read-only statements and
 	   writes whose repetition changes nothing. */
 	PGBOX_EXEC_REPEATABLE = 0x01,
+	/* The rows are few or small: libpq collects them and returns all of them
+	   at once, which takes a fraction of the time for each. */
+	PGBOX_EXEC_COLLECT = 0x02,
 };
 
 /* Run one statement in a transaction of its own (autocommit): one round trip,
@@ -34,8 +37,8 @@ int pgbox_query(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		struct pgbox_result **result_r, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
 
-/* Rows arrive one by one (libpq's single-row mode): memory doesn't grow with
-   their number. Returns 1 when positioned on the next row, 0 after the last,
+/* Rows arrive one by one (libpq's single-row mode) without PGBOX_EXEC_COLLECT:
+   memory doesn't grow with their number. Returns 1 when positioned on the next row, 0 after the last,
    -1 on error. */
 int pgbox_result_next(struct pgbox_result *result, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;

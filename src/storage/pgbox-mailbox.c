@@ -69,6 +69,7 @@ static int mailbox_find(struct pgbox_mailbox *mbox)
 	mbox->uidvalidity = row.uidvalidity;
 	mbox->epoch = row.epoch;
 	mbox->open_modseq = row.highest_modseq;
+	mbox->open_messages = row.messages;
 	return 0;
 }
 

@@ -66,6 +66,8 @@ struct pgbox_mailbox {
 	   sync after open needs no round trip if the index is there already.
 	   0: used up. */
 	uint64_t open_modseq;
+	/* how many messages that lookup saw */
+	uint32_t open_messages;
 
 	/* When the index was last known to be current: a sync in the same turn
 	   of the ioloop asks nothing. */
