@@ -200,6 +200,36 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	fetch->callback(&row, fetch->context);
 }
 
+static struct pgbox_params *
+content_fetch_params(int64_t mailbox_id, const uint8_t *mailbox_guid,
+		     const ARRAY_TYPE(seq_range) *uids,
+		     enum pgbox_fetch_what what, uint64_t limit_bytes)
+{
+	struct pgbox_params *params = pgbox_params_new();
+	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
+
+	pgbox_params_int64(params, mailbox_id);
+	pgbox_db_params_ranges(params, uids);
+	pgbox_params_bool(params, want_body ||
+			  (what & PGBOX_FETCH_HEADER) != 0);
+	pgbox_params_bool(params, want_body);
+	pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
+	pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
+	pgbox_db_params_uint64(params, limit_bytes);
+	if (mailbox_guid == NULL)
+		pgbox_params_null(params);
+	else
+		pgbox_params_uuid(params, mailbox_guid);
+	return params;
+}
+
+/* Rows without bodies are many and small. */
+static enum pgbox_exec_flags content_fetch_flags(enum pgbox_fetch_what what)
+{
+	return PGBOX_EXEC_REPEATABLE |
+		((what & PGBOX_FETCH_BODY) != 0 ? 0 : PGBOX_EXEC_COLLECT);
+}
+
 int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			const uint8_t *mailbox_guid,
 			const ARRAY_TYPE(seq_range) *uids,
@@ -208,36 +238,82 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			uint32_t *last_uid_r, struct pgbox_error *error_r)
 {
 	struct content_fetch fetch = { callback, context, 0 };
-	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
-	const bool want_header = want_body || (what & PGBOX_FETCH_HEADER) != 0;
 	struct pgbox_result *result;
 	int ret;
 
 	*last_uid_r = 0;
 	T_BEGIN {
-		struct pgbox_params *params = pgbox_params_new();
-
-		pgbox_params_int64(params, mailbox_id);
-		pgbox_db_params_ranges(params, uids);
-		pgbox_params_bool(params, want_header);
-		pgbox_params_bool(params, want_body);
-		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
-		pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
-		pgbox_db_params_uint64(params, limit_bytes);
-		if (mailbox_guid == NULL)
-			pgbox_params_null(params);
-		else
-			pgbox_params_uuid(params, mailbox_guid);
-		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
-				  PGBOX_EXEC_REPEATABLE |
-				  (want_body ? 0 : PGBOX_EXEC_COLLECT),
-				  &result, error_r);
+		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH,
+				  content_fetch_params(mailbox_id, mailbox_guid,
+						       uids, what, limit_bytes),
+				  content_fetch_flags(what), &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
 	ret = pgbox_db_rows(&result, content_fetch_row, &fetch, error_r);
 	*last_uid_r = fetch.last_uid;
 	return ret < 0 ? -1 : 0;
+}
+
+struct pgbox_fetch_ahead {
+	struct pgbox_ahead *ahead;
+	struct content_fetch fetch;
+	pgbox_fetched_end_t *end_callback;
+};
+
+static void content_ahead_row(struct pgbox_result *result, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = context;
+
+	content_fetch_row(result, &fetch->fetch);
+}
+
+static void
+content_ahead_end(const struct pgbox_ahead_end *end, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = context;
+
+	fetch->end_callback(end, fetch->fetch.last_uid, fetch->fetch.context);
+	i_free(fetch);
+}
+
+struct pgbox_fetch_ahead *
+pgbox_message_fetch_ahead(struct pgbox_conn *conn, int64_t mailbox_id,
+			  const uint8_t *mailbox_guid,
+			  const ARRAY_TYPE(seq_range) *uids,
+			  enum pgbox_fetch_what what, uint64_t limit_bytes,
+			  pgbox_fetched_callback_t *callback,
+			  pgbox_fetched_end_t *end_callback, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = i_new(struct pgbox_fetch_ahead, 1);
+
+	fetch->fetch.callback = callback;
+	fetch->fetch.context = context;
+	fetch->end_callback = end_callback;
+	T_BEGIN {
+		fetch->ahead = pgbox_ahead_send(conn, PGBOX_STMT_MESSAGE_FETCH,
+			content_fetch_params(mailbox_id, mailbox_guid, uids,
+					     what, limit_bytes),
+			content_fetch_flags(what), content_ahead_row,
+			content_ahead_end, fetch);
+	} T_END;
+	if (fetch->ahead == NULL)
+		i_free(fetch);
+	return fetch;
+}
+
+void pgbox_message_fetch_ahead_read(struct pgbox_fetch_ahead *fetch, bool wait)
+{
+	(void)pgbox_ahead_read(fetch->ahead, wait);
+}
+
+void pgbox_message_fetch_ahead_cancel(struct pgbox_fetch_ahead **_fetch)
+{
+	struct pgbox_fetch_ahead *fetch = *_fetch;
+
+	*_fetch = NULL;
+	pgbox_ahead_cancel(&fetch->ahead);
+	i_free(fetch);
 }
 
 struct content_chunks {

@@ -24,6 +24,7 @@
    result    rows and their columns, result-array: columns that are arrays
    query     one statement in a transaction of its own
    pipeline  several statements as one transaction
+   ahead     a statement whose answer is read later
    listen    a link of another kind: on the ioloop, hears what is notified
 
    Time is in microseconds of the monotonic clock. */
@@ -146,6 +147,8 @@ struct pgbox_conn {
 
 	/* meaningful in state BUSY */
 	struct pgbox_request request;
+	/* in state BUSY: the request is this one and gives way; or NULL */
+	struct pgbox_ahead *ahead;
 };
 
 struct pgbox_result {
@@ -262,6 +265,11 @@ int pgbox_request_read(struct pgbox_conn *conn, bool wait,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 /* Throw away the state of the request. */
 void pgbox_request_clear(struct pgbox_conn *conn);
+
+/* --- pgbox-ahead.c */
+
+/* If the link is busy with a statement that was sent ahead, read all of its answer. */
+void pgbox_ahead_settle(struct pgbox_conn *conn);
 
 /* --- pgbox-params.c */
 

@@ -246,6 +246,8 @@ int pgbox_request_sync(struct pgbox_conn *conn, struct pgbox_error *error_r)
 
 static bool request_is_readable(struct pgbox_conn *conn)
 {
+	if (PQisBusy(conn->pg) == 0)
+		return TRUE;
 	/* a failure shows when the result is read */
 	(void)PQconsumeInput(conn->pg);
 	return PQisBusy(conn->pg) == 0;

@@ -21,26 +21,10 @@
 #include "pgbox-commit.h"
 #include "pgbox-sync.h"
 #include "pgbox-replica.h"
-#include "pgbox-mail.h"
+#include "pgbox-fetch.h"
 
-/* A batch ends when it has this many bytes of headers and bodies. */
-#define PGBOX_FETCH_MAX_BYTES (2 * 1024 * 1024)
 /* Messages that are read ahead. */
 #define PGBOX_FETCH_READ_AHEAD 1000
-
-struct fetch_ctx {
-	struct pgbox_mailbox *mbox;
-	/* what mail must have in the end */
-	enum pgbox_fetch_what need;
-	enum pgbox_fetch_what what;
-	/* what is queued is fetched, too */
-	bool with_queue;
-	/* rows for no mail in particular are kept */
-	bool read_ahead;
-	/* bytes are kept on this node */
-	bool keep;
-	struct pgbox_mail *mail;
-};
 
 void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
@@ -61,7 +45,8 @@ void pgbox_fetch_dequeue(struct pgbox_mail *mail)
 
 	if (!mail->queued)
 		return;
-	mail->queued = FALSE;
+	pgbox_coming_forget(mail);
+	mail->queued = mail->missed = FALSE;
 	mail->want = 0;
 	mails = array_get(&mbox->fetch_queue, &count);
 	for (i = 0; i < count; i++) {
@@ -151,7 +136,7 @@ fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 }
 
 static void
-fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
+fetch_fill(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
 	   const struct pgbox_fetched *fetched)
 {
 	enum pgbox_fetch_what what = ctx->what;
@@ -177,12 +162,13 @@ fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
 		fetch_fill_envelope(mail, fetched->envelope,
 				    fetched->envelope_bytes);
 	}
+	mail->batch = ctx->batch ? ctx->mbox->fetch_batch : 0;
 	if (ctx->keep)
 		pgbox_content_keep(mail);
 }
 
 static void
-fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
+fetch_keep_ahead(struct pgbox_fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 {
 	struct pgbox_row_ahead *ahead;
 
@@ -210,21 +196,23 @@ fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
 	}
 }
 
-static void
-fetch_callback(const struct pgbox_fetched *fetched, void *context)
+void pgbox_fetch_row(const struct pgbox_fetched *fetched, void *context)
 {
-	struct fetch_ctx *ctx = context;
+	struct pgbox_fetch_ctx *ctx = context;
 	struct pgbox_mail *const *mails, *mail;
 	unsigned int i, count;
 	bool wanted = FALSE;
 
-	if (ctx->mail->imail.mail.mail.uid == fetched->uid) {
+	if (ctx->mail != NULL &&
+	    ctx->mail->imail.mail.mail.uid == fetched->uid) {
 		fetch_fill(ctx, ctx->mail, fetched);
 		wanted = TRUE;
 	}
 	/* the same message may be queued by two searches */
 	mails = array_get(&ctx->mbox->fetch_queue, &count);
-	for (i = ctx->with_queue ? count : 0; i > 0; i--) {
+	if (!ctx->with_queue || fetched->uid > ctx->queue_last_uid)
+		count = 0;
+	for (i = count; i > 0; i--) {
 		mail = mails[i - 1];
 		if (mail->imail.mail.mail.uid != fetched->uid)
 			continue;
@@ -304,17 +292,46 @@ fetch_add_uids_ahead(struct pgbox_mail *mail, ARRAY_TYPE(seq_range) *uids)
 	}
 }
 
-static void
-fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+void pgbox_fetch_add_queued(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
+			    ARRAY_TYPE(seq_range) *uids)
 {
-	const struct seq_range *range;
+	const uint32_t uid = mail->imail.mail.mail.uid;
+
+	seq_range_array_add(uids, uid);
+	ctx->queue_last_uid = I_MAX(ctx->queue_last_uid, uid);
+}
+
+unsigned int pgbox_fetch_batch_max(struct pgbox_mailbox *mbox)
+{
+	return (mbox->box.storage->set->mail_prefetch_count + 1) / 2;
+}
+
+/* Bodies of a batch at most, all else. */
+static void
+fetch_add_uids_queued(struct pgbox_fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+{
+	unsigned int left = !ctx->batch ? UINT_MAX :
+		pgbox_fetch_batch_max(ctx->mbox);
 	struct pgbox_mail *mail;
 
-	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
-	if (ctx->with_queue) {
-		array_foreach_elem(&ctx->mbox->fetch_queue, mail)
-			seq_range_array_add(uids, mail->imail.mail.mail.uid);
+	pgbox_fetch_add_queued(ctx, ctx->mail, uids);
+	array_foreach_elem(&ctx->mbox->fetch_queue, mail) {
+		if (mail == ctx->mail || mail->missed)
+			continue;
+		if (--left == 0)
+			break;
+		pgbox_fetch_add_queued(ctx, mail, uids);
 	}
+}
+
+static void
+fetch_get_uids(struct pgbox_fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+{
+	const struct seq_range *range;
+
+	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
+	if (ctx->with_queue)
+		fetch_add_uids_queued(ctx, uids);
 	if (ctx->read_ahead) {
 		pgbox_fetch_close(ctx->mbox);
 		fetch_add_uids_ahead(ctx->mail, uids);
@@ -332,7 +349,7 @@ static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 
 /* What comes after last_uid was left out, for there were too many bytes, or the
    server doesn't have it yet: it isn't known to be gone. */
-static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
+static void fetch_end_ahead(struct pgbox_fetch_ctx *ctx, uint32_t last_uid)
 {
 	if (!ctx->read_ahead)
 		return;
@@ -342,7 +359,7 @@ static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
 }
 
 /* Returns TRUE if the replica had the mail. */
-static bool fetch_from_replica(struct fetch_ctx *ctx,
+static bool fetch_from_replica(struct pgbox_fetch_ctx *ctx,
 			       const ARRAY_TYPE(seq_range) *uids)
 {
 	struct pgbox_mailbox *mbox = ctx->mbox;
@@ -353,7 +370,7 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 
 	if (pgbox_message_fetch(replica, mbox->mailbox_id, mbox->guid, uids,
 				ctx->what, PGBOX_FETCH_MAX_BYTES,
-				fetch_callback, ctx, &last_uid, &error) < 0)
+				pgbox_fetch_row, ctx, &last_uid, &error) < 0)
 		pgbox_conn_leave_out(replica, &error);
 	if (fetch_is_done(ctx->mail, ctx->need)) {
 		fetch_end_ahead(ctx, last_uid);
@@ -365,14 +382,14 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 }
 
 static int
-fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
+fetch_run(struct pgbox_fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 {
 	struct pgbox_error error;
 	uint32_t last_uid;
 
 	if (pgbox_message_fetch(ctx->mbox->conn,
 				ctx->mbox->mailbox_id, NULL, uids, ctx->what,
-				PGBOX_FETCH_MAX_BYTES, fetch_callback, ctx,
+				PGBOX_FETCH_MAX_BYTES, pgbox_fetch_row, ctx,
 				&last_uid, &error) < 0) {
 		pgbox_mailbox_set_error(&ctx->mbox->box, &error);
 		return -1;
@@ -381,11 +398,13 @@ fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 	return 0;
 }
 
-static int fetch_alone(struct fetch_ctx *ctx)
+static int fetch_alone(struct pgbox_fetch_ctx *ctx)
 {
 	ARRAY_TYPE(seq_range) uids;
 	int ret;
 
+	ctx->read_ahead = ctx->with_queue = ctx->batch = FALSE;
+	pgbox_fetch_dequeue(ctx->mail);
 	i_array_init(&uids, 1);
 	seq_range_array_add(&uids, ctx->mail->imail.mail.mail.uid);
 	ret = fetch_run(ctx, &uids);
@@ -394,7 +413,7 @@ static int fetch_alone(struct fetch_ctx *ctx)
 }
 
 /* Fetch the mail and what comes along with it. */
-static int fetch_together(struct fetch_ctx *ctx)
+static int fetch_together(struct pgbox_fetch_ctx *ctx)
 {
 	const uint32_t uid = ctx->mail->imail.mail.mail.uid;
 	ARRAY_TYPE(seq_range) uids;
@@ -426,7 +445,7 @@ bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 
 /* Bodies are never read ahead. All else is if somebody wants the row alone,
    outside of a search, or if a search is at its second batch at least. */
-static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
+static bool fetch_want_ahead(struct pgbox_mail *mail, struct pgbox_fetch_ctx *ctx)
 {
 	struct pgbox_transaction *pt =
 		PGBOX_TRANSACTION(mail->imail.mail.mail.transaction);
@@ -450,7 +469,7 @@ static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
    that looks at sizes or dates of messages while it is still collecting those
    whose bodies it wants has to wait for the bodies: it asks for rows one by one,
    and with the queue it would get one body at a time. */
-static void fetch_add_queue(struct fetch_ctx *ctx)
+static void fetch_add_queue(struct pgbox_fetch_ctx *ctx)
 {
 	enum pgbox_fetch_what queued = 0;
 	struct pgbox_mail *mail;
@@ -461,32 +480,33 @@ static void fetch_add_queue(struct fetch_ctx *ctx)
 		(queued & PGBOX_FETCH_BODY) == 0;
 	if (ctx->with_queue)
 		ctx->what |= queued;
+	ctx->batch = ctx->with_queue && (ctx->what & PGBOX_FETCH_BODY) != 0;
+	if (ctx->batch)
+		ctx->mbox->fetch_batch++;
 }
 
-int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+/* Ask for what isn't there, nor on its way. */
+static int fetch_ask(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
 	struct mail *_mail = &mail->imail.mail.mail;
-	struct fetch_ctx ctx = {
+	struct pgbox_fetch_ctx ctx = {
 		.mbox = PGBOX_MAILBOX(_mail->box),
 		.need = what,
 		.what = what | mail->want,
 		.mail = mail,
 		.keep = pgbox_content_is_kept(mail),
 	};
-	int ret;
+	const bool missed = mail->missed;
+	int ret = 0;
 
-	if (pgbox_fetch_have(mail, what))
-		return 0;
-	if (fetch_from_ahead(mail, ctx.what)) {
-		pgbox_fetch_dequeue(mail);
-		return 0;
+	if (!missed) {
+		fetch_add_queue(&ctx);
+		ctx.read_ahead = fetch_want_ahead(mail, &ctx);
+		ret = fetch_together(&ctx);
 	}
-	fetch_add_queue(&ctx);
-	ctx.read_ahead = fetch_want_ahead(mail, &ctx);
-	ret = fetch_together(&ctx);
-	if (ret == 0 && !fetch_is_done(mail, what) && ctx.what != 0) {
+	if (ret == 0 && !fetch_is_done(mail, what) &&
+	    (missed || ctx.what != 0)) {
 		/* the bytes of others came first: this one alone */
-		ctx.read_ahead = FALSE;
 		ret = fetch_alone(&ctx);
 	}
 	if (ret == 0 && !fetch_is_done(mail, what)) {
@@ -496,4 +516,23 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		ret = -1;
 	}
 	return ret;
+}
+
+int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
+
+	if (!pgbox_fetch_have(mail, what) && pgbox_coming_wait(mail) < 0)
+		return -1;
+	if (!fetch_is_done(mail, what)) {
+		if (fetch_from_ahead(mail, what | mail->want)) {
+			pgbox_fetch_dequeue(mail);
+			return 0;
+		}
+		pgbox_coming_settle(mbox);
+		if (fetch_ask(mail, what) < 0)
+			return -1;
+	}
+	pgbox_coming_go_on(mail);
+	return 0;
 }

@@ -41,6 +41,7 @@ static void pgbox_mail_close(struct mail *_mail)
 	index_mail_close(_mail);
 	mail->have_row = FALSE;
 	mail->have = 0;
+	mail->batch = 0;
 	buffer_free(&mail->header);
 	buffer_free(&mail->head);
 }

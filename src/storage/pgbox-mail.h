@@ -29,6 +29,12 @@ struct pgbox_mail {
 	/* waiting for the next fetch, and for what besides the row */
 	bool queued;
 	enum pgbox_fetch_what want;
+	/* queued, and on its way (pgbox-coming.c) */
+	bool coming;
+	/* queued, but it didn't come, though what was asked for behind it did */
+	bool missed;
+	/* what came last belongs to this batch of the mailbox; 0: nothing */
+	unsigned int batch;
 
 	/* What has been fetched. The bytes are freed when the mail closes. */
 	bool have_row;
@@ -88,5 +94,7 @@ bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 /* Forget what waits in the mailbox. */
 void pgbox_fetch_close(struct pgbox_mailbox *mbox);
+/* Forget what is on its way (pgbox-coming.c). */
+void pgbox_coming_close(struct pgbox_mailbox *mbox);
 
 #endif

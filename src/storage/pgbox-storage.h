@@ -39,6 +39,7 @@ struct pgbox_index_header {
 	uint32_t unused;
 };
 
+struct pgbox_coming;
 struct pgbox_mail;
 struct pgbox_notify_watch;
 struct pgbox_row_ahead;
@@ -96,6 +97,10 @@ struct pgbox_mailbox {
 
 	/* see pgbox-fetch.c */
 	ARRAY(struct pgbox_mail *) fetch_queue;
+	/* how many batches were asked for */
+	unsigned int fetch_batch;
+	/* see pgbox-coming.c; NULL: nothing is on its way */
+	struct pgbox_coming *coming;
 	ARRAY(struct pgbox_row_ahead) rows_ahead;
 	/* the UIDs that rows_ahead was asked for; 0: none */
 	uint32_t ahead_first_uid, ahead_last_uid;
