@@ -57,25 +57,11 @@ void pgbox_fetch_dequeue(struct pgbox_mail *mail)
 	}
 }
 
-void pgbox_fetch_close(struct pgbox_mailbox *mbox)
-{
-	struct pgbox_row_ahead *ahead;
-
-	array_foreach_modifiable(&mbox->rows_ahead, ahead) {
-		buffer_free(&ahead->header);
-		buffer_free(&ahead->bodystructure);
-		buffer_free(&ahead->envelope);
-	}
-	array_clear(&mbox->rows_ahead);
-	mbox->ahead_first_uid = mbox->ahead_last_uid = 0;
-}
-
 /*
  * Filling a mail
  */
 
-static void
-fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
+void pgbox_fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 {
 	struct index_mail_data *data = &mail->imail.data;
 	pool_t pool = mail->imail.mail.data_pool;
@@ -95,9 +81,8 @@ fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 	}
 }
 
-static void
-fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
-			 size_t size)
+void pgbox_fetch_fill_structure(struct pgbox_mail *mail, const void *value,
+				size_t size)
 {
 	struct index_mail *imail = &mail->imail;
 
@@ -110,16 +95,15 @@ fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
 			     value, size);
 }
 
-static void
-fetch_fill_envelope(struct pgbox_mail *mail, const void *value, size_t size)
+void pgbox_fetch_fill_envelope(struct pgbox_mail *mail, const void *value,
+			       size_t size)
 {
 	mail->have |= PGBOX_FETCH_ENVELOPE;
 	if (value != NULL)
 		pgbox_mail_set_envelope(mail, value, size);
 }
 
-static void
-fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
+void pgbox_fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 {
 	i_zero(row_r);
 	guid_128_copy(row_r->guid, row->guid);
@@ -142,8 +126,8 @@ fetch_fill(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
 	enum pgbox_fetch_what what = ctx->what;
 	struct pgbox_mail_row row;
 
-	fetch_row_init(&row, fetched);
-	fetch_fill_row(mail, &row);
+	pgbox_fetch_row_init(&row, fetched);
+	pgbox_fetch_fill_row(mail, &row);
 	if ((what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0) {
 		pgbox_mail_set_bytes(&mail->header, fetched->header,
 				fetched->header_bytes);
@@ -155,45 +139,16 @@ fetch_fill(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
 		mail->have |= PGBOX_FETCH_BODY;
 	}
 	if ((what & PGBOX_FETCH_STRUCTURE) != 0) {
-		fetch_fill_bodystructure(mail, fetched->bodystructure,
+		pgbox_fetch_fill_structure(mail, fetched->bodystructure,
 					 fetched->bodystructure_bytes);
 	}
 	if ((what & PGBOX_FETCH_ENVELOPE) != 0) {
-		fetch_fill_envelope(mail, fetched->envelope,
+		pgbox_fetch_fill_envelope(mail, fetched->envelope,
 				    fetched->envelope_bytes);
 	}
 	mail->batch = ctx->batch ? ctx->mbox->fetch_batch : 0;
 	if (ctx->keep)
 		pgbox_content_keep(mail);
-}
-
-static void
-fetch_keep_ahead(struct pgbox_fetch_ctx *ctx, const struct pgbox_fetched *fetched)
-{
-	struct pgbox_row_ahead *ahead;
-
-	/* there is no room for them in a row ahead */
-	i_assert((ctx->what & PGBOX_FETCH_BODY) == 0);
-	if (fetched->pop3_uidl != NULL) {
-		/* rare, and not worth the memory */
-		return;
-	}
-	ahead = array_append_space(&ctx->mbox->rows_ahead);
-	ahead->uid = fetched->uid;
-	ahead->have = ctx->what;
-	fetch_row_init(&ahead->row, fetched);
-	if ((ctx->what & PGBOX_FETCH_HEADER) != 0) {
-		pgbox_mail_set_bytes(&ahead->header, fetched->header,
-				fetched->header_bytes);
-	}
-	if (fetched->bodystructure != NULL) {
-		pgbox_mail_set_bytes(&ahead->bodystructure, fetched->bodystructure,
-				fetched->bodystructure_bytes);
-	}
-	if (fetched->envelope != NULL) {
-		pgbox_mail_set_bytes(&ahead->envelope, fetched->envelope,
-				     fetched->envelope_bytes);
-	}
 }
 
 void pgbox_fetch_row(const struct pgbox_fetched *fetched, void *context)
@@ -223,58 +178,12 @@ void pgbox_fetch_row(const struct pgbox_fetched *fetched, void *context)
 		wanted = TRUE;
 	}
 	if (ctx->read_ahead && !wanted)
-		fetch_keep_ahead(ctx, fetched);
+		pgbox_ahead_keep(ctx, fetched);
 }
 
 /*
  * Asking
  */
-
-static int row_ahead_cmp(const uint32_t *uid, const struct pgbox_row_ahead *row)
-{
-	return *uid < row->uid ? -1 : (*uid > row->uid ? 1 : 0);
-}
-
-/* Returns NULL if the message was stored without it. */
-static const void *fetch_ahead_value(const buffer_t *buf, size_t *size_r)
-{
-	*size_r = buf == NULL ? 0 : buf->used;
-	return buf == NULL ? NULL : buf->data;
-}
-
-/* What is needed may have come along with another message. */
-static bool
-fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
-{
-	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
-	const struct pgbox_row_ahead *found;
-	struct pgbox_row_ahead *ahead;
-	uint32_t uid = mail->imail.mail.mail.uid;
-	const void *value;
-	size_t size;
-
-	found = array_bsearch(&mbox->rows_ahead, &uid, row_ahead_cmp);
-	if (found == NULL || (found->have & what) != what)
-		return FALSE;
-	ahead = array_idx_modifiable(&mbox->rows_ahead,
-		array_ptr_to_idx(&mbox->rows_ahead, found));
-	fetch_fill_row(mail, &ahead->row);
-	if (ahead->header != NULL && mail->header == NULL) {
-		mail->header = ahead->header;
-		ahead->header = NULL;
-		ahead->have &= ENUM_NEGATE(PGBOX_FETCH_HEADER);
-		mail->have |= PGBOX_FETCH_HEADER;
-	}
-	if ((ahead->have & PGBOX_FETCH_STRUCTURE) != 0) {
-		value = fetch_ahead_value(ahead->bodystructure, &size);
-		fetch_fill_bodystructure(mail, value, size);
-	}
-	if ((ahead->have & PGBOX_FETCH_ENVELOPE) != 0) {
-		value = fetch_ahead_value(ahead->envelope, &size);
-		fetch_fill_envelope(mail, value, size);
-	}
-	return TRUE;
-}
 
 static void
 fetch_add_uids_ahead(struct pgbox_mail *mail, ARRAY_TYPE(seq_range) *uids)
@@ -525,7 +434,7 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 	if (!pgbox_fetch_have(mail, what) && pgbox_coming_wait(mail) < 0)
 		return -1;
 	if (!fetch_is_done(mail, what)) {
-		if (fetch_from_ahead(mail, what | mail->want)) {
+		if (pgbox_ahead_get(mail, what | mail->want)) {
 			pgbox_fetch_dequeue(mail);
 			return 0;
 		}

@@ -27,6 +27,20 @@ struct pgbox_fetch_ctx {
 	struct pgbox_mail *mail;
 };
 
+/* Decode a row, and what else came with it, into a mail. */
+void pgbox_fetch_row_init(struct pgbox_mail_row *row_r,
+			  const struct pgbox_fetched *row);
+void pgbox_fetch_fill_row(struct pgbox_mail *mail,
+			  const struct pgbox_mail_row *row);
+void pgbox_fetch_fill_structure(struct pgbox_mail *mail, const void *value,
+				size_t size);
+void pgbox_fetch_fill_envelope(struct pgbox_mail *mail, const void *value,
+			       size_t size);
+/* Let a row wait in the mailbox (pgbox-rows-ahead.c). */
+void pgbox_ahead_keep(struct pgbox_fetch_ctx *ctx,
+		      const struct pgbox_fetched *fetched);
+/* Returns TRUE if all of what is asked for of the mail was waiting there. */
+bool pgbox_ahead_get(struct pgbox_mail *mail, enum pgbox_fetch_what what);
 /* Give a row to those who wait for it; context is a struct pgbox_fetch_ctx. */
 void pgbox_fetch_row(const struct pgbox_fetched *fetched, void *context);
 /* Add the UID of a queued mail to those that are asked for. */

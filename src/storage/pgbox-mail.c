@@ -175,6 +175,9 @@ static int pgbox_mail_precache(struct mail *_mail)
 
 int pgbox_mail_need_row(struct mail *_mail)
 {
+	/* what came along with another mail is here as if it were cached */
+	if (!_mail->expunged && pgbox_fetch_row_from_ahead(PGBOX_MAIL(_mail)))
+		return 0;
 	if (!mail_metadata_access_start(_mail))
 		return -1;
 	if (_mail->expunged) {

@@ -92,6 +92,8 @@ bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what);
    Returns 0; -1 with the mail
    marked expunged if the message is gone, or with the mailbox's error set. */
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+/* Returns TRUE if the mail's row came along with another message. */
+bool pgbox_fetch_row_from_ahead(struct pgbox_mail *mail);
 /* Forget what waits in the mailbox. */
 void pgbox_fetch_close(struct pgbox_mailbox *mbox);
 /* Forget what is on its way (pgbox-coming.c). */
