@@ -265,8 +265,9 @@ body_stream_take_next(struct body_istream *bstream, unsigned int first)
 		return 1;
 	}
 	buffer_free(&bstream->next);
-	if (ret < 0 && end.overdue && bstream->replica != NULL) {
-		pgbox_conn_leave_out(bstream->replica, &end.error);
+	if (bstream->replica != NULL) {
+		if (ret < 0)
+			pgbox_conn_leave_out(bstream->replica, &end.error);
 		pgbox_conn_unref(&bstream->replica);
 	} else if (ret < 0 && end.overdue)
 		return body_stream_fail(bstream, &end.error);

@@ -299,7 +299,9 @@ fetch_run(struct pgbox_fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 	if (pgbox_message_fetch(ctx->mbox->conn,
 				ctx->mbox->mailbox_id, NULL, uids, ctx->what,
 				PGBOX_FETCH_MAX_BYTES, pgbox_fetch_row, ctx,
-				&last_uid, &error) < 0) {
+				&last_uid, &error) < 0 &&
+	    !fetch_is_done(ctx->mail, ctx->need)) {
+		/* else whoever needs what didn't come asks for it */
 		pgbox_mailbox_set_error(&ctx->mbox->box, &error);
 		return -1;
 	}
