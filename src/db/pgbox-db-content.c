@@ -156,6 +156,13 @@ int pgbox_body_chunk_put(struct pgbox_pipeline *pipeline,
 
 /* --- what is read */
 
+/* A statement that is sent at once or ahead */
+struct content_query {
+	enum pgbox_stmt stmt;
+	struct pgbox_params *params;
+	enum pgbox_exec_flags flags;
+};
+
 struct content_fetch {
 	pgbox_fetched_callback_t *callback;
 	void *context;
@@ -200,13 +207,20 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	fetch->callback(&row, fetch->context);
 }
 
-static struct pgbox_params *
-content_fetch_params(int64_t mailbox_id, const uint8_t *mailbox_guid,
-		     const ARRAY_TYPE(seq_range) *uids,
-		     enum pgbox_fetch_what what, uint64_t limit_bytes)
+static struct content_query
+content_fetch_query(int64_t mailbox_id, const uint8_t *mailbox_guid,
+		    const ARRAY_TYPE(seq_range) *uids,
+		    enum pgbox_fetch_what what, uint64_t limit_bytes)
 {
 	struct pgbox_params *params = pgbox_params_new();
 	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
+	const struct content_query query = {
+		.stmt = PGBOX_STMT_MESSAGE_FETCH,
+		.params = params,
+		/* rows without bodies are many and small */
+		.flags = PGBOX_EXEC_REPEATABLE |
+			(want_body ? 0 : PGBOX_EXEC_COLLECT),
+	};
 
 	pgbox_params_int64(params, mailbox_id);
 	pgbox_db_params_ranges(params, uids);
@@ -220,14 +234,7 @@ content_fetch_params(int64_t mailbox_id, const uint8_t *mailbox_guid,
 		pgbox_params_null(params);
 	else
 		pgbox_params_uuid(params, mailbox_guid);
-	return params;
-}
-
-/* Rows without bodies are many and small. */
-static enum pgbox_exec_flags content_fetch_flags(enum pgbox_fetch_what what)
-{
-	return PGBOX_EXEC_REPEATABLE |
-		((what & PGBOX_FETCH_BODY) != 0 ? 0 : PGBOX_EXEC_COLLECT);
+	return query;
 }
 
 int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
@@ -243,10 +250,12 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 
 	*last_uid_r = 0;
 	T_BEGIN {
-		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH,
-				  content_fetch_params(mailbox_id, mailbox_guid,
-						       uids, what, limit_bytes),
-				  content_fetch_flags(what), &result, error_r);
+		const struct content_query query =
+			content_fetch_query(mailbox_id, mailbox_guid, uids,
+					    what, limit_bytes);
+
+		ret = pgbox_query(conn, query.stmt, query.params, query.flags,
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
@@ -291,11 +300,13 @@ pgbox_message_fetch_ahead(struct pgbox_conn *conn, int64_t mailbox_id,
 	fetch->fetch.context = context;
 	fetch->end_callback = end_callback;
 	T_BEGIN {
-		fetch->ahead = pgbox_ahead_send(conn, PGBOX_STMT_MESSAGE_FETCH,
-			content_fetch_params(mailbox_id, mailbox_guid, uids,
-					     what, limit_bytes),
-			content_fetch_flags(what), content_ahead_row,
-			content_ahead_end, fetch);
+		const struct content_query query =
+			content_fetch_query(mailbox_id, mailbox_guid, uids,
+					    what, limit_bytes);
+
+		fetch->ahead = pgbox_ahead_send(conn, query.stmt, query.params,
+						query.flags, content_ahead_row,
+						content_ahead_end, fetch);
 	} T_END;
 	if (fetch->ahead == NULL)
 		i_free(fetch);
@@ -335,17 +346,22 @@ static void content_chunk_row(struct pgbox_result *result, void *context)
 	chunks->next_number++;
 }
 
-static struct pgbox_params *
-content_chunks_params(const unsigned char digest[PGBOX_DIGEST_SIZE],
-		      unsigned int first, unsigned int last)
+static struct content_query
+content_chunks_query(const unsigned char digest[PGBOX_DIGEST_SIZE],
+		     unsigned int first, unsigned int last)
 {
 	struct pgbox_params *params = pgbox_params_new();
+	const struct content_query query = {
+		.stmt = PGBOX_STMT_BODY_CHUNKS,
+		.params = params,
+		.flags = PGBOX_EXEC_REPEATABLE,
+	};
 
 	i_assert(first > 0 && first <= last);
 	pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
 	pgbox_params_int32(params, first);
 	pgbox_params_int32(params, last);
-	return params;
+	return query;
 }
 
 int pgbox_body_chunks(struct pgbox_conn *conn,
@@ -358,9 +374,11 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 	int ret;
 
 	T_BEGIN {
-		ret = pgbox_query(conn, PGBOX_STMT_BODY_CHUNKS,
-				  content_chunks_params(digest, first, last),
-				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+		const struct content_query query =
+			content_chunks_query(digest, first, last);
+
+		ret = pgbox_query(conn, query.stmt, query.params, query.flags,
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
@@ -405,9 +423,12 @@ pgbox_body_chunks_ahead(struct pgbox_conn *conn,
 	ahead->chunks.next_number = first;
 	ahead->last = last;
 	T_BEGIN {
-		ahead->ahead = pgbox_ahead_send(conn, PGBOX_STMT_BODY_CHUNKS,
-			content_chunks_params(digest, first, last), 0,
-			content_chunks_row, content_chunks_end, ahead);
+		const struct content_query query =
+			content_chunks_query(digest, first, last);
+
+		ahead->ahead = pgbox_ahead_send(conn, query.stmt, query.params,
+						query.flags, content_chunks_row,
+						content_chunks_end, ahead);
 	} T_END;
 	if (ahead->ahead == NULL)
 		i_free(ahead);
