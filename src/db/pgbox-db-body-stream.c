@@ -5,7 +5,6 @@
 #include "hex-binary.h"
 #include "istream-private.h"
 #include "pgbox-conn.h"
-#include "pgbox-query.h"
 #include "pgbox-content-cache.h"
 #include "pgbox-db-content.h"
 #include "pgbox-error.h"
@@ -20,18 +19,12 @@
    several chunks by one round trip, one that has jumped only the one it needs.
    A chunk that is in the node's cache is a batch of its own.
 
-   For a reader who goes on the next batch is asked for while he reads what is there, and
-   not waited for: so there are two at most.
-
    read() copies out of that into the stream's own buffer, which Dovecot's
    stream functions then manage as for a file. A seek drops that buffer; what
    it held is still in memory. */
 
 /* chunks in a batch for a sequential reader: bounds the stream's memory */
 #define BODY_STREAM_BATCH_CHUNKS 4
-/* who has read so much in one go is taken to go on */
-#define BODY_STREAM_AHEAD_RUN (PGBOX_CHUNK_SIZE / 2)
-#define BODY_STREAM_AHEAD_STEP (PGBOX_CHUNK_SIZE / 4)
 /* as large as for mails in files: it bounds what parsers look at at once */
 #define BODY_STREAM_MAX_BUFFER_SIZE IO_BLOCK_SIZE
 
@@ -56,14 +49,8 @@ struct body_istream {
 	buffer_t *batch;
 	unsigned int batch_first;
 
-	/* the batch that follows it, and is on its way or has come; or NULL */
-	buffer_t *next;
-	unsigned int next_first;
-	struct pgbox_chunks_ahead *next_ahead;
-
-	/* where the last read() ended, how much was read in one go then, and how much
-	   when it was looked whether there is something to ask for or to take */
-	uoff_t read_end, read_run, looked_run;
+	/* where the last read() ended */
+	uoff_t read_end;
 };
 
 static uoff_t body_stream_size(const struct body_istream *bstream)
@@ -78,19 +65,11 @@ static const char *body_stream_name(const struct body_istream *bstream)
 		binary_to_hex(bstream->digest, sizeof(bstream->digest)));
 }
 
-static void body_stream_forget_next(struct body_istream *bstream)
-{
-	if (bstream->next_ahead != NULL)
-		pgbox_body_chunks_ahead_cancel(&bstream->next_ahead);
-	buffer_free(&bstream->next);
-}
-
 static void body_stream_destroy(struct iostream_private *stream)
 {
 	struct body_istream *bstream =
 		container_of(stream, struct body_istream, istream.iostream);
 
-	body_stream_forget_next(bstream);
 	buffer_free(&bstream->start);
 	buffer_free(&bstream->batch);
 	if (bstream->replica != NULL)
@@ -200,10 +179,9 @@ body_stream_get_cached(struct body_istream *bstream, unsigned int chunk)
 	return ret && bstream->batch->used == size;
 }
 
-/* The last chunk of a batch, and the batch's size. */
-static unsigned int
-body_stream_batch_end(const struct body_istream *bstream, unsigned int first,
-		      unsigned int count, size_t *size_r)
+/* Read a batch that begins with the given chunk. */
+static int body_stream_read_batch(struct body_istream *bstream,
+				  unsigned int first, unsigned int count)
 {
 	const unsigned int last_chunk =
 		pgbox_body_chunk_count(bstream->body_size) - 1;
@@ -211,97 +189,21 @@ body_stream_batch_end(const struct body_istream *bstream, unsigned int first,
 	const uint64_t begin = (uint64_t)first * PGBOX_CHUNK_SIZE;
 	const uint64_t end = I_MIN(((uint64_t)last + 1) * PGBOX_CHUNK_SIZE,
 				   bstream->body_size);
-
-	*size_r = end - begin;
-	return last;
-}
-
-/* Ask for the batch that begins with the given chunk, and don't wait. */
-static void
-body_stream_ask_next(struct body_istream *bstream, unsigned int first)
-{
-	struct pgbox_conn *conn = bstream->replica != NULL ?
-		bstream->replica : bstream->conn;
-	unsigned int last;
-	size_t size;
-
-	if (!pgbox_ahead_is_possible(conn) ||
-	    (bstream->cache != NULL &&
-	     pgbox_content_cache_has(bstream->cache, bstream->digest, first)))
-		return;
-	last = body_stream_batch_end(bstream, first, BODY_STREAM_BATCH_CHUNKS,
-				     &size);
-	bstream->next = buffer_create_dynamic(default_pool, size);
-	bstream->next_first = first;
-	bstream->next_ahead = pgbox_body_chunks_ahead(conn, bstream->digest,
-						      first, last,
-						      bstream->next);
-	if (bstream->next_ahead == NULL)
-		buffer_free(&bstream->next);
-}
-
-/* Make what was asked for the batch, if it is the one that begins with the given chunk.
-   Returns 1 if it is; 0 if it isn't, or if it is to be asked for in the usual way; -1 on
-   error. */
-static int
-body_stream_take_next(struct body_istream *bstream, unsigned int first)
-{
-	struct pgbox_ahead_end end;
-	size_t size;
-	int ret;
-
-	if (bstream->next == NULL || bstream->next_first != first) {
-		body_stream_forget_next(bstream);
-		return 0;
-	}
-	(void)body_stream_batch_end(bstream, first, BODY_STREAM_BATCH_CHUNKS,
-				    &size);
-	ret = pgbox_body_chunks_ahead_finish(&bstream->next_ahead, &end);
-	if (ret > 0 && bstream->next->used == size) {
-		buffer_free(&bstream->batch);
-		bstream->batch = bstream->next;
-		bstream->batch_first = first;
-		bstream->next = NULL;
-		return 1;
-	}
-	buffer_free(&bstream->next);
-	if (bstream->replica != NULL) {
-		if (ret < 0)
-			pgbox_conn_leave_out(bstream->replica, &end.error);
-		pgbox_conn_unref(&bstream->replica);
-	} else if (ret < 0 && end.overdue)
-		return body_stream_fail(bstream, &end.error);
-	return 0;
-}
-
-/* Read a batch that begins with the given chunk. */
-static int body_stream_read_batch(struct body_istream *bstream,
-				  unsigned int first, unsigned int count)
-{
 	struct pgbox_error error;
-	unsigned int last;
-	size_t size;
 	int ret;
 
-	ret = body_stream_take_next(bstream, first);
-	if (ret != 0) {
-		if (ret > 0)
-			body_stream_keep_batch(bstream, first);
-		return ret < 0 ? -1 : 0;
-	}
-	last = body_stream_batch_end(bstream, first, count, &size);
 	if (body_stream_get_cached(bstream, first))
 		return 0;
-	body_stream_start_batch(bstream, first, size);
+	body_stream_start_batch(bstream, first, end - begin);
 	ret = body_stream_ask(bstream, first, last, &error);
 	if (ret < 0)
 		return body_stream_fail(bstream, &error);
-	if (ret == 0 || bstream->batch->used != size) {
+	if (ret == 0 || bstream->batch->used != end - begin) {
 		pgbox_error_set(&error, PGBOX_ERROR_DAMAGED,
 				"body %s: chunks %u..%u are missing or "
-				"have a wrong size: %zu bytes of %zu",
+				"have a wrong size: %zu bytes of %"PRIu64,
 				body_stream_name(bstream), first, last,
-				bstream->batch->used, size);
+				bstream->batch->used, end - begin);
 		return body_stream_fail(bstream, &error);
 	}
 	body_stream_keep_batch(bstream, first);
@@ -353,28 +255,6 @@ static int body_stream_get(struct body_istream *bstream, uoff_t offset,
 	return body_stream_get_chunk(bstream, offset, data_r, size_r);
 }
 
-/* Somebody has read up to this offset. If he goes on, what he needs next is asked for. */
-static void body_stream_look_ahead(struct body_istream *bstream, uoff_t offset)
-{
-	unsigned int next = 1;
-
-	/* not each time: it is a system call */
-	if (bstream->read_run < BODY_STREAM_AHEAD_RUN ||
-	    bstream->read_run - bstream->looked_run < BODY_STREAM_AHEAD_STEP)
-		return;
-	bstream->looked_run = bstream->read_run;
-	if (bstream->next_ahead != NULL)
-		pgbox_body_chunks_ahead_read(bstream->next_ahead);
-	if (bstream->next != NULL)
-		return;
-	if (offset > bstream->header_size + PGBOX_CHUNK_SIZE) {
-		next = bstream->batch_first +
-			pgbox_body_chunk_count(bstream->batch->used);
-	}
-	if (next < pgbox_body_chunk_count(bstream->body_size))
-		body_stream_ask_next(bstream, next);
-}
-
 static ssize_t body_stream_read(struct istream_private *stream)
 {
 	struct body_istream *bstream =
@@ -395,12 +275,7 @@ static ssize_t body_stream_read(struct istream_private *stream)
 	size = I_MIN(size, space);
 	memcpy(stream->w_buffer + stream->pos, data, size);
 	stream->pos += size;
-	if (offset == bstream->read_end)
-		bstream->read_run += size;
-	else
-		bstream->read_run = bstream->looked_run = 0;
 	bstream->read_end = offset + size;
-	body_stream_look_ahead(bstream, bstream->read_end);
 	return size;
 }
 

@@ -346,24 +346,6 @@ static void content_chunk_row(struct pgbox_result *result, void *context)
 	chunks->next_number++;
 }
 
-static struct content_query
-content_chunks_query(const unsigned char digest[PGBOX_DIGEST_SIZE],
-		     unsigned int first, unsigned int last)
-{
-	struct pgbox_params *params = pgbox_params_new();
-	const struct content_query query = {
-		.stmt = PGBOX_STMT_BODY_CHUNKS,
-		.params = params,
-		.flags = PGBOX_EXEC_REPEATABLE,
-	};
-
-	i_assert(first > 0 && first <= last);
-	pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
-	pgbox_params_int32(params, first);
-	pgbox_params_int32(params, last);
-	return query;
-}
-
 int pgbox_body_chunks(struct pgbox_conn *conn,
 		      const unsigned char digest[PGBOX_DIGEST_SIZE],
 		      unsigned int first, unsigned int last, buffer_t *buf,
@@ -373,12 +355,15 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 	struct pgbox_result *result;
 	int ret;
 
+	i_assert(first > 0 && first <= last);
 	T_BEGIN {
-		const struct content_query query =
-			content_chunks_query(digest, first, last);
+		struct pgbox_params *params = pgbox_params_new();
 
-		ret = pgbox_query(conn, query.stmt, query.params, query.flags,
-				  &result, error_r);
+		pgbox_params_bytea_ref(params, digest, PGBOX_DIGEST_SIZE);
+		pgbox_params_int32(params, first);
+		pgbox_params_int32(params, last);
+		ret = pgbox_query(conn, PGBOX_STMT_BODY_CHUNKS, params,
+				  PGBOX_EXEC_REPEATABLE, &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
@@ -386,85 +371,4 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 	if (ret < 0)
 		return -1;
 	return chunks.next_number == last + 1 ? 1 : 0;
-}
-
-struct pgbox_chunks_ahead {
-	/* NULL when it has ended */
-	struct pgbox_ahead *ahead;
-	struct pgbox_ahead_end end;
-	struct content_chunks chunks;
-	unsigned int last;
-};
-
-static void content_chunks_row(struct pgbox_result *result, void *context)
-{
-	struct pgbox_chunks_ahead *ahead = context;
-
-	content_chunk_row(result, &ahead->chunks);
-}
-
-static void
-content_chunks_end(const struct pgbox_ahead_end *end, void *context)
-{
-	struct pgbox_chunks_ahead *ahead = context;
-
-	ahead->ahead = NULL;
-	ahead->end = *end;
-}
-
-struct pgbox_chunks_ahead *
-pgbox_body_chunks_ahead(struct pgbox_conn *conn,
-			const unsigned char digest[PGBOX_DIGEST_SIZE],
-			unsigned int first, unsigned int last, buffer_t *buf)
-{
-	struct pgbox_chunks_ahead *ahead = i_new(struct pgbox_chunks_ahead, 1);
-
-	ahead->chunks.buf = buf;
-	ahead->chunks.next_number = first;
-	ahead->last = last;
-	T_BEGIN {
-		const struct content_query query =
-			content_chunks_query(digest, first, last);
-
-		ahead->ahead = pgbox_ahead_send(conn, query.stmt, query.params,
-						query.flags, content_chunks_row,
-						content_chunks_end, ahead);
-	} T_END;
-	if (ahead->ahead == NULL)
-		i_free(ahead);
-	return ahead;
-}
-
-void pgbox_body_chunks_ahead_read(struct pgbox_chunks_ahead *ahead)
-{
-	if (ahead->ahead != NULL)
-		(void)pgbox_ahead_read(ahead->ahead, FALSE);
-}
-
-int pgbox_body_chunks_ahead_finish(struct pgbox_chunks_ahead **_ahead,
-				   struct pgbox_ahead_end *end_r)
-{
-	struct pgbox_chunks_ahead *ahead = *_ahead;
-	int ret;
-
-	*_ahead = NULL;
-	while (ahead->ahead != NULL)
-		(void)pgbox_ahead_read(ahead->ahead, TRUE);
-	*end_r = ahead->end;
-	if (end_r->error.kind != PGBOX_ERROR_NONE)
-		ret = -1;
-	else
-		ret = ahead->chunks.next_number == ahead->last + 1 ? 1 : 0;
-	i_free(ahead);
-	return ret;
-}
-
-void pgbox_body_chunks_ahead_cancel(struct pgbox_chunks_ahead **_ahead)
-{
-	struct pgbox_chunks_ahead *ahead = *_ahead;
-
-	*_ahead = NULL;
-	if (ahead->ahead != NULL)
-		pgbox_ahead_cancel(&ahead->ahead);
-	i_free(ahead);
 }

@@ -8,7 +8,6 @@ struct istream;
 struct pgbox_conn;
 struct pgbox_content_cache;
 struct pgbox_ahead_end;
-struct pgbox_chunks_ahead;
 struct pgbox_error;
 struct pgbox_fetch_ahead;
 struct pgbox_pipeline;
@@ -139,22 +138,6 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 		      unsigned int first, unsigned int last, buffer_t *buf,
 		      struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 
-/* The same, sent and not waited for; buf has to last until the end. Returns NULL if it
-   can't be sent now. */
-struct pgbox_chunks_ahead *
-pgbox_body_chunks_ahead(struct pgbox_conn *conn,
-			const unsigned char digest[PGBOX_DIGEST_SIZE],
-			unsigned int first, unsigned int last, buffer_t *buf);
-/* Read what has come. */
-void pgbox_body_chunks_ahead_read(struct pgbox_chunks_ahead *ahead);
-/* Wait for all of them. Returns as pgbox_body_chunks(), -1 with what end_r tells.
-   *ahead becomes NULL. */
-int pgbox_body_chunks_ahead_finish(struct pgbox_chunks_ahead **ahead,
-				   struct pgbox_ahead_end *end_r)
-	ATTR_WARN_UNUSED_RESULT;
-/* Nobody wants them. *ahead becomes NULL. */
-void pgbox_body_chunks_ahead_cancel(struct pgbox_chunks_ahead **ahead);
-
 /* A stored message, to be read. */
 struct pgbox_stored {
 	/* asked first for chunks; NULL: there is none */
@@ -175,8 +158,7 @@ struct pgbox_stored {
 
 /* Create a stream over a stored message: header, then head, then the chunks,
    which are read from the cache or the connection as they are needed, several
-   at a time. For who reads them in their order the next ones are asked for before they
-   are needed. Seekable; memory is bounded whatever the message's size. header and
+   at a time. Seekable; memory is bounded whatever the message's size. header and
    head are copied. The stream holds references to conn, replica and the cache. A read
    error is EIO with the error in the stream's error string; *error (may be NULL,
    must outlive the stream) gets its class. */

@@ -53,13 +53,6 @@ static void ahead_rows(struct pgbox_ahead *ahead, PGresult *rows)
 	PQclear(rows);
 }
 
-bool pgbox_ahead_is_possible(struct pgbox_conn *conn)
-{
-	if (conn->ahead != NULL)
-		(void)pgbox_ahead_read(conn->ahead, FALSE);
-	return conn->state == PGBOX_CONN_IDLE;
-}
-
 struct pgbox_ahead *
 pgbox_ahead_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		 struct pgbox_params *params, enum pgbox_exec_flags flags,
@@ -69,7 +62,7 @@ pgbox_ahead_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 	struct pgbox_error error;
 	struct pgbox_ahead *ahead;
 
-	if (!pgbox_ahead_is_possible(conn) || !pgbox_link_is_alive(conn) ||
+	if (conn->state != PGBOX_CONN_IDLE || !pgbox_link_is_alive(conn) ||
 	    pgbox_conn_request_begin(conn, &error) < 0)
 		return NULL;
 	conn->request.repeatable = TRUE;

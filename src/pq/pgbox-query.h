@@ -131,9 +131,6 @@ pgbox_ahead_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		 struct pgbox_params *params, enum pgbox_exec_flags flags,
 		 pgbox_pipeline_row_t *row_callback,
 		 pgbox_ahead_end_t *end_callback, void *context);
-/* Returns TRUE if a statement could be sent now: there is a link, and what was sent
-   ahead before has been answered completely. */
-bool pgbox_ahead_is_possible(struct pgbox_conn *conn);
 /* Read what has come; with wait something at least. Returns FALSE if that was the end. */
 bool pgbox_ahead_read(struct pgbox_ahead *ahead, bool wait);
 /* Nobody wants the answer any more: it is read and thrown away, no callback is

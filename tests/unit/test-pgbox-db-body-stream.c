@@ -7,7 +7,6 @@
 #include "istream.h"
 #include "test-common.h"
 #include "pgbox-conn.h"
-#include "pgbox-query.h"
 #include "pgbox-content-cache.h"
 #include "pgbox-db-content.h"
 #include "pgbox-error.h"
@@ -41,16 +40,6 @@ static unsigned int replica_missing_chunk, replica_calls;
 static bool cache_used, cache_keep;
 static buffer_t *cached[BODY_SIZE_MAX / PGBOX_CHUNK_SIZE];
 static int cache_refcount;
-
-/* whether chunks may be asked for ahead, how that ends, and how many weren't taken */
-static bool ahead_used, ahead_broken, ahead_overdue;
-static unsigned int ahead_count, ahead_open;
-
-struct pgbox_chunks_ahead {
-	struct pgbox_conn *conn;
-	unsigned int first, last;
-	buffer_t *buf;
-};
 
 void pgbox_conn_ref(struct pgbox_conn *conn ATTR_UNUSED)
 {
@@ -132,60 +121,6 @@ int pgbox_body_chunks(struct pgbox_conn *conn,
 	return 1;
 }
 
-bool pgbox_ahead_is_possible(struct pgbox_conn *conn ATTR_UNUSED)
-{
-	return ahead_used;
-}
-
-struct pgbox_chunks_ahead *
-pgbox_body_chunks_ahead(struct pgbox_conn *conn,
-			const unsigned char digest[PGBOX_DIGEST_SIZE],
-			unsigned int first, unsigned int last, buffer_t *buf)
-{
-	struct pgbox_chunks_ahead *ahead = i_new(struct pgbox_chunks_ahead, 1);
-
-	test_assert(memcmp(digest, body_digest, sizeof(body_digest)) == 0);
-	ahead->conn = conn;
-	ahead->first = first;
-	ahead->last = last;
-	ahead->buf = buf;
-	ahead_count++;
-	ahead_open++;
-	return ahead;
-}
-
-void pgbox_body_chunks_ahead_read(struct pgbox_chunks_ahead *ahead)
-{
-	test_assert(ahead->buf->used == 0);
-}
-
-int pgbox_body_chunks_ahead_finish(struct pgbox_chunks_ahead **_ahead,
-				   struct pgbox_ahead_end *end_r)
-{
-	struct pgbox_chunks_ahead *ahead = *_ahead;
-	int ret = -1;
-
-	*_ahead = NULL;
-	i_zero(end_r);
-	end_r->overdue = ahead_overdue;
-	if (ahead_broken) {
-		pgbox_error_set(&end_r->error, PGBOX_ERROR_LOST, "ahead lost");
-	} else {
-		ret = pgbox_body_chunks(ahead->conn, body_digest, ahead->first,
-					ahead->last, ahead->buf,
-					&end_r->error);
-	}
-	ahead_open--;
-	i_free(ahead);
-	return ret;
-}
-
-void pgbox_body_chunks_ahead_cancel(struct pgbox_chunks_ahead **ahead)
-{
-	ahead_open--;
-	i_free(*ahead);
-}
-
 void pgbox_content_cache_ref(struct pgbox_content_cache *cache ATTR_UNUSED)
 {
 	cache_refcount++;
@@ -208,13 +143,6 @@ bool pgbox_content_cache_get(struct pgbox_content_cache *cache ATTR_UNUSED,
 	test_assert(cached[number]->used == max_size);
 	buffer_append_buf(buf, cached[number], 0, SIZE_MAX);
 	return TRUE;
-}
-
-bool pgbox_content_cache_has(struct pgbox_content_cache *cache ATTR_UNUSED,
-			     const unsigned char *digest ATTR_UNUSED,
-			     uint32_t number)
-{
-	return cached[number] != NULL;
 }
 
 void pgbox_content_cache_put(struct pgbox_content_cache *cache ATTR_UNUSED,
@@ -648,132 +576,6 @@ static void test_replica(void)
 	test_end();
 }
 
-/* Everything above, with chunks that are asked for before they are needed: the same
-   statements for the same bytes. */
-static void test_all_ahead(void)
-{
-	static void (*const test_functions[])(void) = {
-		test_sequential, test_max_buffer_size, test_random,
-		test_shared, test_cached, NULL
-	};
-
-	ahead_used = TRUE;
-	cache_clear();
-	for (unsigned int i = 0; test_functions[i] != NULL; i++)
-		test_functions[i]();
-	test_begin("body stream: nothing is left of what was asked for ahead");
-	test_assert(ahead_count > 10 && ahead_open == 0);
-	test_end();
-	cache_clear();
-	ahead_used = FALSE;
-}
-
-/* Read up to this offset. */
-static void read_up_to(struct istream *input, uoff_t offset)
-{
-	const unsigned char *data;
-	size_t size;
-
-	while (input->v_offset < offset &&
-	       i_stream_read_more(input, &data, &size) > 0)
-		i_stream_skip(input, I_MIN(size, offset - input->v_offset));
-	test_assert(input->v_offset == offset);
-}
-
-static void test_ahead(void)
-{
-	struct istream *input;
-
-	test_begin("body stream: chunks ahead");
-	ahead_used = TRUE;
-	ahead_count = 0;
-	input = stream_open(100, BODY_SIZE_MAX, NULL);
-	/* a little of it is no reason */
-	read_up_to(input, 30000);
-	test_assert(ahead_count == 0);
-	/* the head isn't used up */
-	read_up_to(input, PGBOX_CHUNK_SIZE / 4 * 3);
-	test_assert(ahead_count == 1 && array_count(&calls) == 0);
-	stream_check_rest(input);
-	test_assert(ahead_count == 3 && array_count(&calls) == 3);
-	test_assert(call_is(0, 1, 4) && call_is(1, 5, 8) && call_is(2, 9, 9));
-	i_stream_unref(&input);
-
-	/* a jump, when other chunks were asked for */
-	input = stream_open(100, BODY_SIZE_MAX, NULL);
-	read_up_to(input, PGBOX_CHUNK_SIZE);
-	i_stream_seek(input, 100 + 6 * PGBOX_CHUNK_SIZE + 1);
-	test_assert(i_stream_read(input) > 0);
-	test_assert(array_count(&calls) == 1 && call_is(0, 6, 6));
-	test_assert(ahead_open == 0);
-	i_stream_unref(&input);
-
-	/* the reader goes away */
-	input = stream_open(100, BODY_SIZE_MAX, NULL);
-	read_up_to(input, PGBOX_CHUNK_SIZE);
-	test_assert(ahead_open == 1);
-	i_stream_unref(&input);
-	test_assert(ahead_open == 0 && array_count(&calls) == 0);
-
-	/* a short body needs nothing more */
-	ahead_count = 0;
-	input = stream_open(100, PGBOX_CHUNK_SIZE, NULL);
-	stream_check_rest(input);
-	i_stream_unref(&input);
-	test_assert(ahead_count == 0);
-	ahead_used = FALSE;
-	test_assert(conn_refcount == 0);
-	test_end();
-}
-
-static void test_ahead_errors(void)
-{
-	struct istream *input;
-	struct pgbox_error error;
-
-	test_begin("body stream: chunks ahead, errors");
-	i_zero(&error);
-	ahead_used = ahead_broken = TRUE;
-	conn_broken = FALSE;
-	/* asked for again when needed */
-	input = stream_open(100, BODY_SIZE_MAX, &error);
-	stream_check_rest(input);
-	test_assert(array_count(&calls) == 3 && error.kind == PGBOX_ERROR_NONE);
-	i_stream_unref(&input);
-
-	/* but a server that was waited for isn't waited for again */
-	ahead_overdue = TRUE;
-	input = stream_open(100, BODY_SIZE_MAX, &error);
-	read_up_to(input, 100 + PGBOX_CHUNK_SIZE);
-	stream_check_error(input, &error, PGBOX_ERROR_LOST);
-	test_assert(array_count(&calls) == 0);
-	i_stream_unref(&input);
-	ahead_broken = ahead_overdue = FALSE;
-
-	/* what a replica lacks comes from the primary */
-	replica_used = TRUE;
-	replica_broken = replica_left_out = FALSE;
-	replica_missing_chunk = 7;
-	replica_calls = 0;
-	input = stream_open(100, BODY_SIZE_MAX, NULL);
-	stream_check_rest(input);
-	test_assert(array_count(&calls) == 2 && replica_calls == 2);
-	test_assert(!replica_left_out);
-	i_stream_unref(&input);
-
-	replica_missing_chunk = 0;
-	replica_broken = TRUE;
-	replica_calls = 0;
-	input = stream_open(100, BODY_SIZE_MAX, NULL);
-	stream_check_rest(input);
-	test_assert(array_count(&calls) == 3 && replica_calls == 1);
-	test_assert(replica_left_out);
-	i_stream_unref(&input);
-	replica_used = replica_broken = ahead_used = FALSE;
-	test_assert(conn_refcount == 0 && ahead_open == 0);
-	test_end();
-}
-
 int main(void)
 {
 	static void (*const test_functions[])(void) = {
@@ -785,9 +587,6 @@ int main(void)
 		test_errors,
 		test_cached,
 		test_replica,
-		test_all_ahead,
-		test_ahead,
-		test_ahead_errors,
 		NULL
 	};
 	unsigned int i;
