@@ -713,8 +713,9 @@ COMMENT ON FUNCTION pgbox.commit_claim(uuid) IS 'After a lost connection: what d
 -- p_keywords: uid = its number; then by UID: 1 a message that changed after
 -- p_since, 2 one expunged after p_since.
 -- No row at all: the mailbox is gone.
--- STABLE: everything comes from one snapshot. Function, not UNION: the order
--- of the kinds is certain, and an idle poll stops after the counters.
+-- p_since 0: all messages. Below 0: none, for a statement that reads them itself.
+-- STABLE: everything comes from one snapshot, the calling statement's. Function, not
+-- UNION: the order of the kinds is certain, and an idle poll stops after the counters.
 CREATE OR REPLACE FUNCTION pgbox.mailbox_pull(p_mailbox bigint, p_since bigint, p_keywords integer)
 RETURNS TABLE (kind smallint, uid bigint, modseq bigint, flags smallint, keywords smallint[], info bigint[], keyword text)
 LANGUAGE plpgsql STABLE
@@ -751,8 +752,11 @@ BEGIN
     FROM pgbox.mailbox_keyword AS k
    WHERE k.mailbox_id = p_mailbox AND k.number > p_keywords
    ORDER BY k.number;
+  IF p_since < 0 THEN
+    RETURN;
+  END IF;
   IF p_since = 0 THEN
-    -- a cold node: no tombstones, and the primary key gives the order
+    -- no tombstones, and the primary key gives the order
     RETURN QUERY
     SELECT 1::smallint, s.uid, GREATEST(s.modseq, v_floor), s.flags, s.keywords, NULL::bigint[], NULL::text
       FROM pgbox.message_state AS s
@@ -780,4 +784,4 @@ BEGIN
    ORDER BY n.uid;
 END
 $$;
-COMMENT ON FUNCTION pgbox.mailbox_pull(bigint, bigint, integer) IS 'What a node needs to bring its copy of a mailbox from modseq p_since (0: nothing there) to now';
+COMMENT ON FUNCTION pgbox.mailbox_pull(bigint, bigint, integer) IS 'What a node needs to bring its copy of a mailbox from modseq p_since (0: nothing there, -1: counters and keywords alone) to now';

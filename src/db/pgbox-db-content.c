@@ -231,6 +231,13 @@ static int content_append_piece(struct pgbox_result *result, unsigned int col,
 	return ret;
 }
 
+/* A statement that is sent at once or ahead */
+struct content_query {
+	enum pgbox_stmt stmt;
+	struct pgbox_params *params;
+	enum pgbox_exec_flags flags;
+};
+
 struct content_fetch {
 	pgbox_fetched_callback_t *callback;
 	void *context;
@@ -297,6 +304,36 @@ static void content_fetch_row(struct pgbox_result *result, void *context)
 	fetch->callback(&row, fetch->context);
 }
 
+static struct content_query
+content_fetch_query(int64_t mailbox_id, const uint8_t *mailbox_guid,
+		    const ARRAY_TYPE(seq_range) *uids,
+		    enum pgbox_fetch_what what, uint64_t limit_bytes)
+{
+	struct pgbox_params *params = pgbox_params_new();
+	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
+	const struct content_query query = {
+		.stmt = PGBOX_STMT_MESSAGE_FETCH,
+		.params = params,
+		/* rows without bodies are many and small */
+		.flags = PGBOX_EXEC_REPEATABLE |
+			(want_body ? 0 : PGBOX_EXEC_COLLECT),
+	};
+
+	pgbox_params_int64(params, mailbox_id);
+	pgbox_db_params_ranges(params, uids);
+	pgbox_params_bool(params, want_body ||
+			  (what & PGBOX_FETCH_HEADER) != 0);
+	pgbox_params_bool(params, want_body);
+	pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
+	pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
+	pgbox_db_params_uint64(params, limit_bytes);
+	if (mailbox_guid == NULL)
+		pgbox_params_null(params);
+	else
+		pgbox_params_uuid(params, mailbox_guid);
+	return query;
+}
+
 int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			const uint8_t *mailbox_guid,
 			const ARRAY_TYPE(seq_range) *uids,
@@ -305,28 +342,17 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			uint32_t *last_uid_r, struct pgbox_error *error_r)
 {
 	struct content_fetch fetch = { callback, context, 0, NULL };
-	const bool want_body = (what & PGBOX_FETCH_BODY) != 0;
-	const bool want_header = want_body || (what & PGBOX_FETCH_HEADER) != 0;
 	struct pgbox_result *result;
 	int ret;
 
 	*last_uid_r = 0;
 	T_BEGIN {
-		struct pgbox_params *params = pgbox_params_new();
+		const struct content_query query =
+			content_fetch_query(mailbox_id, mailbox_guid, uids,
+					    what, limit_bytes);
 
-		pgbox_params_int64(params, mailbox_id);
-		pgbox_db_params_uids(params, uids);
-		pgbox_params_bool(params, want_header);
-		pgbox_params_bool(params, want_body);
-		pgbox_params_bool(params, (what & PGBOX_FETCH_STRUCTURE) != 0);
-		pgbox_params_bool(params, (what & PGBOX_FETCH_ENVELOPE) != 0);
-		pgbox_db_params_uint64(params, limit_bytes);
-		if (mailbox_guid == NULL)
-			pgbox_params_null(params);
-		else
-			pgbox_params_uuid(params, mailbox_guid);
-		ret = pgbox_query(conn, PGBOX_STMT_MESSAGE_FETCH, params,
-				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+		ret = pgbox_query(conn, query.stmt, query.params, query.flags,
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
@@ -334,6 +360,71 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 	buffer_free(&fetch.head);
 	*last_uid_r = fetch.last_uid;
 	return ret < 0 ? -1 : 0;
+}
+
+struct pgbox_fetch_ahead {
+	struct pgbox_ahead *ahead;
+	struct content_fetch fetch;
+	pgbox_fetched_end_t *end_callback;
+};
+
+static void content_ahead_row(struct pgbox_result *result, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = context;
+
+	content_fetch_row(result, &fetch->fetch);
+}
+
+static void
+content_ahead_end(const struct pgbox_ahead_end *end, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = context;
+
+	fetch->end_callback(end, fetch->fetch.last_uid, fetch->fetch.context);
+	buffer_free(&fetch->fetch.head);
+	i_free(fetch);
+}
+
+struct pgbox_fetch_ahead *
+pgbox_message_fetch_ahead(struct pgbox_conn *conn, int64_t mailbox_id,
+			  const uint8_t *mailbox_guid,
+			  const ARRAY_TYPE(seq_range) *uids,
+			  enum pgbox_fetch_what what, uint64_t limit_bytes,
+			  pgbox_fetched_callback_t *callback,
+			  pgbox_fetched_end_t *end_callback, void *context)
+{
+	struct pgbox_fetch_ahead *fetch = i_new(struct pgbox_fetch_ahead, 1);
+
+	fetch->fetch.callback = callback;
+	fetch->fetch.context = context;
+	fetch->end_callback = end_callback;
+	T_BEGIN {
+		const struct content_query query =
+			content_fetch_query(mailbox_id, mailbox_guid, uids,
+					    what, limit_bytes);
+
+		fetch->ahead = pgbox_ahead_send(conn, query.stmt, query.params,
+						query.flags, content_ahead_row,
+						content_ahead_end, fetch);
+	} T_END;
+	if (fetch->ahead == NULL)
+		i_free(fetch);
+	return fetch;
+}
+
+void pgbox_message_fetch_ahead_read(struct pgbox_fetch_ahead *fetch, bool wait)
+{
+	(void)pgbox_ahead_read(fetch->ahead, wait);
+}
+
+void pgbox_message_fetch_ahead_cancel(struct pgbox_fetch_ahead **_fetch)
+{
+	struct pgbox_fetch_ahead *fetch = *_fetch;
+
+	*_fetch = NULL;
+	pgbox_ahead_cancel(&fetch->ahead);
+	buffer_free(&fetch->fetch.head);
+	i_free(fetch);
 }
 
 struct content_chunks {

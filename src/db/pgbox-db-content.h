@@ -7,7 +7,9 @@
 struct istream;
 struct pgbox_conn;
 struct pgbox_content_cache;
+struct pgbox_ahead_end;
 struct pgbox_error;
+struct pgbox_fetch_ahead;
 struct pgbox_pipeline;
 
 /* Bytes of a body in one row, and the size of all its chunks but the last. */
@@ -109,6 +111,25 @@ int pgbox_message_fetch(struct pgbox_conn *conn, int64_t mailbox_id,
 			pgbox_fetched_callback_t *callback, void *context,
 			uint32_t *last_uid_r, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
+
+/* The last thing that is heard of a fetch that was sent ahead, which is freed then.
+   Must not use the connection. */
+typedef void pgbox_fetched_end_t(const struct pgbox_ahead_end *end,
+				 uint32_t last_uid, void *context);
+
+/* The same, but it is sent and not waited for: pgbox_ahead_send() (src/pq) tells when
+   the callbacks are called. Returns NULL if it can't be sent now. */
+struct pgbox_fetch_ahead *
+pgbox_message_fetch_ahead(struct pgbox_conn *conn, int64_t mailbox_id,
+			  const uint8_t *mailbox_guid,
+			  const ARRAY_TYPE(seq_range) *uids,
+			  enum pgbox_fetch_what what, uint64_t limit_bytes,
+			  pgbox_fetched_callback_t *callback,
+			  pgbox_fetched_end_t *end_callback, void *context);
+/* Read what has come; with wait something at least. */
+void pgbox_message_fetch_ahead_read(struct pgbox_fetch_ahead *fetch, bool wait);
+/* Nobody wants it: no callback is called any more. *fetch becomes NULL. */
+void pgbox_message_fetch_ahead_cancel(struct pgbox_fetch_ahead **fetch);
 
 /* Append chunks first..last (>= 1) of a body to buf. Returns 1 if all came, 0
    if some are missing (the message was purged meanwhile). One round trip. */

@@ -43,6 +43,9 @@ int pgbox_db_send(const struct pgbox_db_target *target, enum pgbox_stmt stmt,
 /* Bind all UIDs in the ranges as bigint[]. */
 void pgbox_db_params_uids(struct pgbox_params *params,
 			  const ARRAY_TYPE(seq_range) *uids);
+/* Bind the ranges: as bigint[] their first UIDs, and the last ones. */
+void pgbox_db_params_ranges(struct pgbox_params *params,
+			    const ARRAY_TYPE(seq_range) *uids);
 /* Bind a bigint that the server takes as NULL when it is 0. */
 void pgbox_db_params_nonzero(struct pgbox_params *params, int64_t value);
 /* Bind a text that may be NULL. */

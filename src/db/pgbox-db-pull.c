@@ -34,6 +34,8 @@ enum pull_info {
 
 struct pgbox_pull {
 	struct pgbox_result *result;
+	/* of the last message */
+	uint32_t uid;
 	/* of the current row */
 	ARRAY(int16_t) keywords;
 };
@@ -82,7 +84,7 @@ static int pull_read_first(struct pgbox_result *result,
 }
 
 int pgbox_pull_begin(struct pgbox_conn *conn, int64_t mailbox_id,
-		     uint64_t since, unsigned int last_keyword,
+		     uint64_t since, unsigned int last_keyword, bool few,
 		     struct pgbox_pull **pull_r,
 		     struct pgbox_pull_counters *counters_r,
 		     struct pgbox_error *error_r)
@@ -95,12 +97,17 @@ int pgbox_pull_begin(struct pgbox_conn *conn, int64_t mailbox_id,
 	i_zero(counters_r);
 	T_BEGIN {
 		struct pgbox_params *params = pgbox_params_new();
+		const bool all = since == 0;
 
 		pgbox_params_int64(params, mailbox_id);
-		pgbox_db_params_uint64(params, since);
+		if (!all)
+			pgbox_db_params_uint64(params, since);
 		pgbox_params_int32(params, I_MIN(last_keyword, INT32_MAX));
-		ret = pgbox_query(conn, PGBOX_STMT_MAILBOX_PULL, params,
-				  PGBOX_EXEC_REPEATABLE, &result, error_r);
+		ret = pgbox_query(conn, all ? PGBOX_STMT_MAILBOX_PULL_ALL :
+				  PGBOX_STMT_MAILBOX_PULL, params,
+				  PGBOX_EXEC_REPEATABLE |
+				  (few ? PGBOX_EXEC_COLLECT : 0),
+				  &result, error_r);
 	} T_END;
 	if (ret < 0)
 		return -1;
@@ -134,6 +141,20 @@ static void pull_read_changed(struct pgbox_pull *pull,
 	row->keywords = array_get(&pull->keywords, &row->keywords_count);
 }
 
+/* An index takes messages in their order only, and not the keywords after them. */
+static int pull_check_order(struct pgbox_pull *pull, int kind, uint32_t uid,
+			    struct pgbox_error *error_r)
+{
+	if (kind == PULL_ROW_KEYWORD ? pull->uid == 0 : uid > pull->uid) {
+		pull->uid = kind == PULL_ROW_KEYWORD ? 0 : uid;
+		return 0;
+	}
+	pgbox_error_set(error_r, PGBOX_ERROR_BUG,
+			"mailbox-pull: row of kind %d, %u, after UID %u",
+			kind, uid, pull->uid);
+	return -1;
+}
+
 int pgbox_pull_next(struct pgbox_pull *pull, struct pgbox_pull_row *row_r,
 		    struct pgbox_error *error_r)
 {
@@ -146,6 +167,8 @@ int pgbox_pull_next(struct pgbox_pull *pull, struct pgbox_pull_row *row_r,
 	row_r->uid = pgbox_db_result_uint32(pull->result, PULL_COLUMN_UID);
 	row_r->modseq = pgbox_result_int64(pull->result, PULL_COLUMN_MODSEQ);
 	kind = pgbox_result_int32(pull->result, PULL_COLUMN_KIND);
+	if (pull_check_order(pull, kind, row_r->uid, error_r) < 0)
+		return -1;
 	switch (kind) {
 	case PULL_ROW_CHANGED:
 		pull_read_changed(pull, row_r);

@@ -43,13 +43,14 @@ struct pgbox_pull_row {
 /* Ask what changed in a mailbox after since (0: everything, without
    tombstones), and for the names of keywords numbered above last_keyword.
    Counters and rows come from one snapshot; changed and expunged messages are
-   interleaved by UID. One round trip; rows stream.
+   interleaved by UID. One round trip; rows stream, or if they are few are read
+   all at once, which is cheaper.
 
    Returns 1 and the counters (no rows follow if highest_modseq == since), 0 if
    the mailbox is gone, -1 on error. After 1 the connection is taken until
    pgbox_pull_end(). */
 int pgbox_pull_begin(struct pgbox_conn *conn, int64_t mailbox_id,
-		     uint64_t since, unsigned int last_keyword,
+		     uint64_t since, unsigned int last_keyword, bool few,
 		     struct pgbox_pull **pull_r,
 		     struct pgbox_pull_counters *counters_r,
 		     struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;

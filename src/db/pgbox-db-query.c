@@ -67,6 +67,26 @@ void pgbox_db_params_uids(struct pgbox_params *params,
 	i_free(values);
 }
 
+void pgbox_db_params_ranges(struct pgbox_params *params,
+			    const ARRAY_TYPE(seq_range) *uids)
+{
+	const struct seq_range *ranges;
+	int64_t *first, *last;
+	unsigned int i, count;
+
+	ranges = array_get(uids, &count);
+	first = i_new(int64_t, count + 1);
+	last = i_new(int64_t, count + 1);
+	for (i = 0; i < count; i++) {
+		first[i] = ranges[i].seq1;
+		last[i] = ranges[i].seq2;
+	}
+	pgbox_params_int64_array(params, first, count);
+	pgbox_params_int64_array(params, last, count);
+	i_free(first);
+	i_free(last);
+}
+
 void pgbox_db_params_nonzero(struct pgbox_params *params, int64_t value)
 {
 	if (value == 0)

@@ -24,6 +24,7 @@
    result    rows and their columns, result-array: columns that are arrays
    query     one statement in a transaction of its own
    pipeline  several statements as one transaction
+   ahead     a statement whose answer is read later
    listen    a link of another kind: on the ioloop, hears what is notified
 
    Time is in microseconds of the monotonic clock. */
@@ -103,6 +104,8 @@ struct pgbox_request {
 	struct pgbox_error error;
 	/* the whole request may take effect twice without harm */
 	bool repeatable:1;
+	/* libpq collects the rows of each statement */
+	bool collect:1;
 	/* the server was asked to stop, and hasn't confirmed it */
 	bool cancelled:1;
 	/* what was committed may be lost with the primary: the synchronous
@@ -144,16 +147,18 @@ struct pgbox_conn {
 
 	/* meaningful in state BUSY */
 	struct pgbox_request request;
+	/* in state BUSY: the request is this one and gives way; or NULL */
+	struct pgbox_ahead *ahead;
 };
 
 struct pgbox_result {
 	struct pgbox_conn *conn;
 	const struct pgbox_stmt_def *def;
-	/* the current row, NULL before the first and after the last; in
-	   single-row mode its number is always 0 */
+	/* what has the current row, and its number there; NULL before the
+	   first and after the last */
 	PGresult *row;
 	int row_number;
-	/* rows that were read ahead of the caller, in order */
+	/* what was read ahead of the caller, in order */
 	PGresult *ahead[2];
 	/* every answer has been read, or none can be */
 	bool finished;
@@ -236,7 +241,7 @@ void pgbox_conn_request_end(struct pgbox_conn *conn,
 enum pgbox_answer {
 	/* everything sent has been answered */
 	PGBOX_ANSWER_END = 0,
-	/* a row of the statement in *op_r */
+	/* a row of the statement in *op_r, or all that are left of it */
 	PGBOX_ANSWER_ROW,
 };
 
@@ -260,6 +265,11 @@ int pgbox_request_read(struct pgbox_conn *conn, bool wait,
 		       struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 /* Throw away the state of the request. */
 void pgbox_request_clear(struct pgbox_conn *conn);
+
+/* --- pgbox-ahead.c */
+
+/* If the link is busy with a statement that was sent ahead, read all of its answer. */
+void pgbox_ahead_settle(struct pgbox_conn *conn);
 
 /* --- pgbox-params.c */
 

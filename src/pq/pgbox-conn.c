@@ -176,6 +176,7 @@ void pgbox_conn_unref(struct pgbox_conn **_conn)
 		conn->refcount--;
 		return;
 	}
+	pgbox_ahead_settle(conn);
 	i_assert(conn->state != PGBOX_CONN_BUSY);
 
 	/* one without references is enough */
@@ -189,6 +190,7 @@ void pgbox_conn_unref(struct pgbox_conn **_conn)
 
 void pgbox_conn_release(struct pgbox_conn *conn)
 {
+	pgbox_ahead_settle(conn);
 	if (conn->state == PGBOX_CONN_IDLE)
 		conn_close(conn, "released");
 }
@@ -303,6 +305,7 @@ void pgbox_conn_leave_out(struct pgbox_conn *conn,
 {
 	struct pgbox_error why = *error;
 
+	pgbox_ahead_settle(conn);
 	i_assert(conn->set.spare && conn->state != PGBOX_CONN_BUSY);
 
 	if (error->kind == PGBOX_ERROR_RACE)
@@ -339,6 +342,7 @@ static int conn_connect(struct pgbox_conn *conn, struct pgbox_error *error_r)
 int pgbox_conn_request_begin(struct pgbox_conn *conn,
 			     struct pgbox_error *error_r)
 {
+	pgbox_ahead_settle(conn);
 	i_assert(conn->state != PGBOX_CONN_BUSY);
 
 	conn_idle_timeout_remove(conn);
@@ -359,6 +363,7 @@ bool pgbox_conn_await(struct pgbox_conn *conn)
 		(uint64_t)conn->set.connect_timeout_msecs * 1000;
 	struct pgbox_error error;
 
+	pgbox_ahead_settle(conn);
 	i_assert(conn->state != PGBOX_CONN_BUSY);
 
 	while (conn->state == PGBOX_CONN_CLOSED) {

@@ -24,6 +24,7 @@ static int query_try(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		return -1;
 
 	conn->request.repeatable = (flags & PGBOX_EXEC_REPEATABLE) != 0;
+	conn->request.collect = (flags & PGBOX_EXEC_COLLECT) != 0;
 	if (pgbox_request_send(conn, stmt, params, NULL, NULL, error_r) == 0) {
 		/* the sync is what commits */
 		conn->request.stake = PGBOX_STAKE_COMMIT_QUEUED;

@@ -2,13 +2,14 @@
 #define PGBOX_QUERY_H
 
 #include "guid.h"
+#include "pgbox-error.h"
 #include "pgbox-stmt.h" /* generated: enum pgbox_stmt */
 
 struct pgbox_conn;
 struct pgbox_params;
-struct pgbox_error;
 struct pgbox_result;
 struct pgbox_pipeline;
+struct pgbox_ahead;
 
 enum pgbox_exec_flags {
 	/* The statement may be sent a second time without harm: a link that
@@ -16,6 +17,9 @@ enum pgbox_exec_flags {
 	   is never IN_DOUBT (it becomes LOST). All read-only statements and
 	   writes whose repetition changes nothing. */
 	PGBOX_EXEC_REPEATABLE = 0x01,
+	/* The rows are few or small: libpq collects them and returns all of them
+	   at once, which takes a fraction of the time for each. */
+	PGBOX_EXEC_COLLECT = 0x02,
 };
 
 /* Run one statement in a transaction of its own (autocommit): one round trip,
@@ -34,8 +38,8 @@ int pgbox_query(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 		struct pgbox_result **result_r, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
 
-/* Rows arrive one by one (libpq's single-row mode): memory doesn't grow with
-   their number. Returns 1 when positioned on the next row, 0 after the last,
+/* Rows arrive one by one (libpq's single-row mode) without PGBOX_EXEC_COLLECT:
+   memory doesn't grow with their number. Returns 1 when positioned on the next row, 0 after the last,
    -1 on error. */
 int pgbox_result_next(struct pgbox_result *result, struct pgbox_error *error_r)
 	ATTR_WARN_UNUSED_RESULT;
@@ -103,5 +107,34 @@ int pgbox_pipeline_commit(struct pgbox_pipeline **pipeline,
 			  struct pgbox_error *error_r) ATTR_WARN_UNUSED_RESULT;
 /* Give up; nothing is committed. *pipeline becomes NULL. */
 void pgbox_pipeline_rollback(struct pgbox_pipeline **pipeline);
+
+/* A statement that reads, sent before its answer is needed. */
+
+struct pgbox_ahead_end {
+	/* NONE: all rows came */
+	struct pgbox_error error;
+	/* the server was silent for too long: no reason to ask it again */
+	bool overdue;
+};
+
+/* The last thing that is heard of the statement, which is freed then. Must not use
+   the connection. */
+typedef void pgbox_ahead_end_t(const struct pgbox_ahead_end *end, void *context);
+
+/* Send a statement and don't wait: no time is lost but for the sending. Its rows come
+   to row_callback, as in a pipeline, when the caller has them read, or when anybody
+   needs the connection, or when the process sits idle; the end is told in every case,
+   and the context has to last until then. Of flags only PGBOX_EXEC_COLLECT counts.
+   Returns NULL if there is no link (none is made), if it is in use, or died. */
+struct pgbox_ahead *
+pgbox_ahead_send(struct pgbox_conn *conn, enum pgbox_stmt stmt,
+		 struct pgbox_params *params, enum pgbox_exec_flags flags,
+		 pgbox_pipeline_row_t *row_callback,
+		 pgbox_ahead_end_t *end_callback, void *context);
+/* Read what has come; with wait something at least. Returns FALSE if that was the end. */
+bool pgbox_ahead_read(struct pgbox_ahead *ahead, bool wait);
+/* Nobody wants the answer any more: it is read and thrown away, no callback is
+   called. *ahead becomes NULL. */
+void pgbox_ahead_cancel(struct pgbox_ahead **ahead);
 
 #endif

@@ -36,7 +36,7 @@ static bool request_is_answered(const struct pgbox_conn *conn)
    of the queue. libpq refuses if it already knows that there won't be rows. */
 static void request_head_changed(struct pgbox_conn *conn)
 {
-	if (!request_is_answered(conn) &&
+	if (!conn->request.collect && !request_is_answered(conn) &&
 	    request_head(conn)->type == PGBOX_OP_EXEC)
 		(void)PQsetSingleRowMode(conn->pg);
 }
@@ -246,6 +246,8 @@ int pgbox_request_sync(struct pgbox_conn *conn, struct pgbox_error *error_r)
 
 static bool request_is_readable(struct pgbox_conn *conn)
 {
+	if (PQisBusy(conn->pg) == 0)
+		return TRUE;
 	/* a failure shows when the result is read */
 	(void)PQconsumeInput(conn->pg);
 	return PQisBusy(conn->pg) == 0;
@@ -409,7 +411,6 @@ static int request_handle_result(struct pgbox_conn *conn, PGresult *res,
 	op->answered = TRUE;
 	switch (PQresultStatus(res)) {
 	case PGRES_TUPLES_OK:
-		i_assert(PQntuples(res) == 0);
 		(void)request_check_columns(conn, op, res);
 		return 0;
 	case PGRES_COMMAND_OK:
@@ -424,6 +425,28 @@ static int request_handle_result(struct pgbox_conn *conn, PGresult *res,
 	default:
 		return request_handle_error(conn, op, res, error_r);
 	}
+}
+
+static bool request_result_has_rows(const PGresult *res)
+{
+	return PQresultStatus(res) == PGRES_SINGLE_TUPLE ||
+		(PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) > 0);
+}
+
+/* Returns TRUE if the rows are for the caller. */
+static bool
+request_handle_rows(struct pgbox_conn *conn, struct pgbox_op *op, PGresult *res)
+{
+	if (PQresultStatus(res) == PGRES_TUPLES_OK)
+		op->answered = TRUE;
+	if (!request_check_columns(conn, op, res))
+		return FALSE;
+	if (op->check) {
+		request_handle_check(conn, op, res);
+		return FALSE;
+	}
+	op->row_count += PQntuples(res);
+	return TRUE;
 }
 
 /* libpq has no more results for the op at the head. */
@@ -458,12 +481,9 @@ int pgbox_request_read(struct pgbox_conn *conn, bool wait,
 			continue;
 		}
 		op = request_head(conn);
-		if (PQresultStatus(res) != PGRES_SINGLE_TUPLE)
+		if (!request_result_has_rows(res))
 			ret = request_handle_result(conn, res, error_r);
-		else if (request_check_columns(conn, op, res) && op->check)
-			request_handle_check(conn, op, res);
-		else if (!op->failed) {
-			op->row_count++;
+		else if (request_handle_rows(conn, op, res)) {
 			*op_r = op;
 			*row_r = res;
 			*answer_r = PGBOX_ANSWER_ROW;

@@ -48,7 +48,11 @@ int pgbox_result_start(struct pgbox_conn *conn, enum pgbox_stmt stmt,
 
 int pgbox_result_next(struct pgbox_result *result, struct pgbox_error *error_r)
 {
+	if (result->row != NULL &&
+	    ++result->row_number < PQntuples(result->row))
+		return 1;
 	PQclear(result->row);
+	result->row_number = 0;
 	result->row = result->ahead[0];
 	result->ahead[0] = result->ahead[1];
 	result->ahead[1] = NULL;

@@ -21,26 +21,10 @@
 #include "pgbox-commit.h"
 #include "pgbox-sync.h"
 #include "pgbox-replica.h"
-#include "pgbox-mail.h"
+#include "pgbox-fetch.h"
 
-/* A batch ends when it has this many bytes of headers and bodies. */
-#define PGBOX_FETCH_MAX_BYTES (2 * 1024 * 1024)
 /* Messages that are read ahead. */
 #define PGBOX_FETCH_READ_AHEAD 1000
-
-struct fetch_ctx {
-	struct pgbox_mailbox *mbox;
-	/* what mail must have in the end */
-	enum pgbox_fetch_what need;
-	enum pgbox_fetch_what what;
-	/* what is queued is fetched, too */
-	bool with_queue;
-	/* rows for no mail in particular are kept */
-	bool read_ahead;
-	/* bytes are kept on this node */
-	bool keep;
-	struct pgbox_mail *mail;
-};
 
 void pgbox_fetch_queue(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
@@ -61,7 +45,8 @@ void pgbox_fetch_dequeue(struct pgbox_mail *mail)
 
 	if (!mail->queued)
 		return;
-	mail->queued = FALSE;
+	pgbox_coming_forget(mail);
+	mail->queued = mail->missed = FALSE;
 	mail->want = 0;
 	mails = array_get(&mbox->fetch_queue, &count);
 	for (i = 0; i < count; i++) {
@@ -72,25 +57,11 @@ void pgbox_fetch_dequeue(struct pgbox_mail *mail)
 	}
 }
 
-void pgbox_fetch_close(struct pgbox_mailbox *mbox)
-{
-	struct pgbox_row_ahead *ahead;
-
-	array_foreach_modifiable(&mbox->rows_ahead, ahead) {
-		buffer_free(&ahead->header);
-		buffer_free(&ahead->bodystructure);
-		buffer_free(&ahead->envelope);
-	}
-	array_clear(&mbox->rows_ahead);
-	mbox->ahead_first_uid = mbox->ahead_last_uid = 0;
-}
-
 /*
  * Filling a mail
  */
 
-static void
-fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
+void pgbox_fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 {
 	struct index_mail_data *data = &mail->imail.data;
 	pool_t pool = mail->imail.mail.data_pool;
@@ -110,9 +81,8 @@ fetch_fill_row(struct pgbox_mail *mail, const struct pgbox_mail_row *row)
 	}
 }
 
-static void
-fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
-			 size_t size)
+void pgbox_fetch_fill_structure(struct pgbox_mail *mail, const void *value,
+				size_t size)
 {
 	struct index_mail *imail = &mail->imail;
 
@@ -125,16 +95,15 @@ fetch_fill_bodystructure(struct pgbox_mail *mail, const void *value,
 			     value, size);
 }
 
-static void
-fetch_fill_envelope(struct pgbox_mail *mail, const void *value, size_t size)
+void pgbox_fetch_fill_envelope(struct pgbox_mail *mail, const void *value,
+			       size_t size)
 {
 	mail->have |= PGBOX_FETCH_ENVELOPE;
 	if (value != NULL)
 		pgbox_mail_set_envelope(mail, value, size);
 }
 
-static void
-fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
+void pgbox_fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 {
 	i_zero(row_r);
 	guid_128_copy(row_r->guid, row->guid);
@@ -151,14 +120,14 @@ fetch_row_init(struct pgbox_mail_row *row_r, const struct pgbox_fetched *row)
 }
 
 static void
-fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
+fetch_fill(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
 	   const struct pgbox_fetched *fetched)
 {
 	enum pgbox_fetch_what what = ctx->what;
 	struct pgbox_mail_row row;
 
-	fetch_row_init(&row, fetched);
-	fetch_fill_row(mail, &row);
+	pgbox_fetch_row_init(&row, fetched);
+	pgbox_fetch_fill_row(mail, &row);
 	if ((what & (PGBOX_FETCH_HEADER | PGBOX_FETCH_BODY)) != 0) {
 		pgbox_mail_set_bytes(&mail->header, fetched->header,
 				fetched->header_bytes);
@@ -170,61 +139,35 @@ fetch_fill(struct fetch_ctx *ctx, struct pgbox_mail *mail,
 		mail->have |= PGBOX_FETCH_BODY;
 	}
 	if ((what & PGBOX_FETCH_STRUCTURE) != 0) {
-		fetch_fill_bodystructure(mail, fetched->bodystructure,
+		pgbox_fetch_fill_structure(mail, fetched->bodystructure,
 					 fetched->bodystructure_bytes);
 	}
 	if ((what & PGBOX_FETCH_ENVELOPE) != 0) {
-		fetch_fill_envelope(mail, fetched->envelope,
+		pgbox_fetch_fill_envelope(mail, fetched->envelope,
 				    fetched->envelope_bytes);
 	}
+	mail->batch = ctx->batch ? ctx->mbox->fetch_batch : 0;
 	if (ctx->keep)
 		pgbox_content_keep(mail);
 }
 
-static void
-fetch_keep_ahead(struct fetch_ctx *ctx, const struct pgbox_fetched *fetched)
+void pgbox_fetch_row(const struct pgbox_fetched *fetched, void *context)
 {
-	struct pgbox_row_ahead *ahead;
-
-	/* there is no room for them in a row ahead */
-	i_assert((ctx->what & PGBOX_FETCH_BODY) == 0);
-	if (fetched->pop3_uidl != NULL) {
-		/* rare, and not worth the memory */
-		return;
-	}
-	ahead = array_append_space(&ctx->mbox->rows_ahead);
-	ahead->uid = fetched->uid;
-	ahead->have = ctx->what;
-	fetch_row_init(&ahead->row, fetched);
-	if ((ctx->what & PGBOX_FETCH_HEADER) != 0) {
-		pgbox_mail_set_bytes(&ahead->header, fetched->header,
-				fetched->header_bytes);
-	}
-	if (fetched->bodystructure != NULL) {
-		pgbox_mail_set_bytes(&ahead->bodystructure, fetched->bodystructure,
-				fetched->bodystructure_bytes);
-	}
-	if (fetched->envelope != NULL) {
-		pgbox_mail_set_bytes(&ahead->envelope, fetched->envelope,
-				     fetched->envelope_bytes);
-	}
-}
-
-static void
-fetch_callback(const struct pgbox_fetched *fetched, void *context)
-{
-	struct fetch_ctx *ctx = context;
+	struct pgbox_fetch_ctx *ctx = context;
 	struct pgbox_mail *const *mails, *mail;
 	unsigned int i, count;
 	bool wanted = FALSE;
 
-	if (ctx->mail->imail.mail.mail.uid == fetched->uid) {
+	if (ctx->mail != NULL &&
+	    ctx->mail->imail.mail.mail.uid == fetched->uid) {
 		fetch_fill(ctx, ctx->mail, fetched);
 		wanted = TRUE;
 	}
 	/* the same message may be queued by two searches */
 	mails = array_get(&ctx->mbox->fetch_queue, &count);
-	for (i = ctx->with_queue ? count : 0; i > 0; i--) {
+	if (!ctx->with_queue || fetched->uid > ctx->queue_last_uid)
+		count = 0;
+	for (i = count; i > 0; i--) {
 		mail = mails[i - 1];
 		if (mail->imail.mail.mail.uid != fetched->uid)
 			continue;
@@ -235,58 +178,12 @@ fetch_callback(const struct pgbox_fetched *fetched, void *context)
 		wanted = TRUE;
 	}
 	if (ctx->read_ahead && !wanted)
-		fetch_keep_ahead(ctx, fetched);
+		pgbox_ahead_keep(ctx, fetched);
 }
 
 /*
  * Asking
  */
-
-static int row_ahead_cmp(const uint32_t *uid, const struct pgbox_row_ahead *row)
-{
-	return *uid < row->uid ? -1 : (*uid > row->uid ? 1 : 0);
-}
-
-/* Returns NULL if the message was stored without it. */
-static const void *fetch_ahead_value(const buffer_t *buf, size_t *size_r)
-{
-	*size_r = buf == NULL ? 0 : buf->used;
-	return buf == NULL ? NULL : buf->data;
-}
-
-/* What is needed may have come along with another message. */
-static bool
-fetch_from_ahead(struct pgbox_mail *mail, enum pgbox_fetch_what what)
-{
-	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
-	const struct pgbox_row_ahead *found;
-	struct pgbox_row_ahead *ahead;
-	uint32_t uid = mail->imail.mail.mail.uid;
-	const void *value;
-	size_t size;
-
-	found = array_bsearch(&mbox->rows_ahead, &uid, row_ahead_cmp);
-	if (found == NULL || (found->have & what) != what)
-		return FALSE;
-	ahead = array_idx_modifiable(&mbox->rows_ahead,
-		array_ptr_to_idx(&mbox->rows_ahead, found));
-	fetch_fill_row(mail, &ahead->row);
-	if (ahead->header != NULL && mail->header == NULL) {
-		mail->header = ahead->header;
-		ahead->header = NULL;
-		ahead->have &= ENUM_NEGATE(PGBOX_FETCH_HEADER);
-		mail->have |= PGBOX_FETCH_HEADER;
-	}
-	if ((ahead->have & PGBOX_FETCH_STRUCTURE) != 0) {
-		value = fetch_ahead_value(ahead->bodystructure, &size);
-		fetch_fill_bodystructure(mail, value, size);
-	}
-	if ((ahead->have & PGBOX_FETCH_ENVELOPE) != 0) {
-		value = fetch_ahead_value(ahead->envelope, &size);
-		fetch_fill_envelope(mail, value, size);
-	}
-	return TRUE;
-}
 
 static void
 fetch_add_uids_ahead(struct pgbox_mail *mail, ARRAY_TYPE(seq_range) *uids)
@@ -304,17 +201,46 @@ fetch_add_uids_ahead(struct pgbox_mail *mail, ARRAY_TYPE(seq_range) *uids)
 	}
 }
 
-static void
-fetch_get_uids(struct fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+void pgbox_fetch_add_queued(struct pgbox_fetch_ctx *ctx, struct pgbox_mail *mail,
+			    ARRAY_TYPE(seq_range) *uids)
 {
-	const struct seq_range *range;
+	const uint32_t uid = mail->imail.mail.mail.uid;
+
+	seq_range_array_add(uids, uid);
+	ctx->queue_last_uid = I_MAX(ctx->queue_last_uid, uid);
+}
+
+unsigned int pgbox_fetch_batch_max(struct pgbox_mailbox *mbox)
+{
+	return (mbox->box.storage->set->mail_prefetch_count + 1) / 2;
+}
+
+/* Bodies of a batch at most, all else. */
+static void
+fetch_add_uids_queued(struct pgbox_fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+{
+	unsigned int left = !ctx->batch ? UINT_MAX :
+		pgbox_fetch_batch_max(ctx->mbox);
 	struct pgbox_mail *mail;
 
-	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
-	if (ctx->with_queue) {
-		array_foreach_elem(&ctx->mbox->fetch_queue, mail)
-			seq_range_array_add(uids, mail->imail.mail.mail.uid);
+	pgbox_fetch_add_queued(ctx, ctx->mail, uids);
+	array_foreach_elem(&ctx->mbox->fetch_queue, mail) {
+		if (mail == ctx->mail || mail->missed)
+			continue;
+		if (--left == 0)
+			break;
+		pgbox_fetch_add_queued(ctx, mail, uids);
 	}
+}
+
+static void
+fetch_get_uids(struct pgbox_fetch_ctx *ctx, ARRAY_TYPE(seq_range) *uids)
+{
+	const struct seq_range *range;
+
+	seq_range_array_add(uids, ctx->mail->imail.mail.mail.uid);
+	if (ctx->with_queue)
+		fetch_add_uids_queued(ctx, uids);
 	if (ctx->read_ahead) {
 		pgbox_fetch_close(ctx->mbox);
 		fetch_add_uids_ahead(ctx->mail, uids);
@@ -332,7 +258,7 @@ static bool fetch_is_done(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 
 /* What comes after last_uid was left out, for there were too many bytes, or the
    server doesn't have it yet: it isn't known to be gone. */
-static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
+static void fetch_end_ahead(struct pgbox_fetch_ctx *ctx, uint32_t last_uid)
 {
 	if (!ctx->read_ahead)
 		return;
@@ -342,7 +268,7 @@ static void fetch_end_ahead(struct fetch_ctx *ctx, uint32_t last_uid)
 }
 
 /* Returns TRUE if the replica had the mail. */
-static bool fetch_from_replica(struct fetch_ctx *ctx,
+static bool fetch_from_replica(struct pgbox_fetch_ctx *ctx,
 			       const ARRAY_TYPE(seq_range) *uids)
 {
 	struct pgbox_mailbox *mbox = ctx->mbox;
@@ -353,7 +279,7 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 
 	if (pgbox_message_fetch(replica, mbox->mailbox_id, mbox->guid, uids,
 				ctx->what, PGBOX_FETCH_MAX_BYTES,
-				fetch_callback, ctx, &last_uid, &error) < 0)
+				pgbox_fetch_row, ctx, &last_uid, &error) < 0)
 		pgbox_conn_leave_out(replica, &error);
 	if (fetch_is_done(ctx->mail, ctx->need)) {
 		fetch_end_ahead(ctx, last_uid);
@@ -365,15 +291,17 @@ static bool fetch_from_replica(struct fetch_ctx *ctx,
 }
 
 static int
-fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
+fetch_run(struct pgbox_fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 {
 	struct pgbox_error error;
 	uint32_t last_uid;
 
 	if (pgbox_message_fetch(ctx->mbox->conn,
 				ctx->mbox->mailbox_id, NULL, uids, ctx->what,
-				PGBOX_FETCH_MAX_BYTES, fetch_callback, ctx,
-				&last_uid, &error) < 0) {
+				PGBOX_FETCH_MAX_BYTES, pgbox_fetch_row, ctx,
+				&last_uid, &error) < 0 &&
+	    !fetch_is_done(ctx->mail, ctx->need)) {
+		/* else whoever needs what didn't come asks for it */
 		pgbox_mailbox_set_error(&ctx->mbox->box, &error);
 		return -1;
 	}
@@ -381,11 +309,13 @@ fetch_run(struct fetch_ctx *ctx, const ARRAY_TYPE(seq_range) *uids)
 	return 0;
 }
 
-static int fetch_alone(struct fetch_ctx *ctx)
+static int fetch_alone(struct pgbox_fetch_ctx *ctx)
 {
 	ARRAY_TYPE(seq_range) uids;
 	int ret;
 
+	ctx->read_ahead = ctx->with_queue = ctx->batch = FALSE;
+	pgbox_fetch_dequeue(ctx->mail);
 	i_array_init(&uids, 1);
 	seq_range_array_add(&uids, ctx->mail->imail.mail.mail.uid);
 	ret = fetch_run(ctx, &uids);
@@ -394,7 +324,7 @@ static int fetch_alone(struct fetch_ctx *ctx)
 }
 
 /* Fetch the mail and what comes along with it. */
-static int fetch_together(struct fetch_ctx *ctx)
+static int fetch_together(struct pgbox_fetch_ctx *ctx)
 {
 	const uint32_t uid = ctx->mail->imail.mail.mail.uid;
 	ARRAY_TYPE(seq_range) uids;
@@ -426,7 +356,7 @@ bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 
 /* Bodies are never read ahead. All else is if somebody wants the row alone,
    outside of a search, or if a search is at its second batch at least. */
-static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
+static bool fetch_want_ahead(struct pgbox_mail *mail, struct pgbox_fetch_ctx *ctx)
 {
 	struct pgbox_transaction *pt =
 		PGBOX_TRANSACTION(mail->imail.mail.mail.transaction);
@@ -450,7 +380,7 @@ static bool fetch_want_ahead(struct pgbox_mail *mail, struct fetch_ctx *ctx)
    that looks at sizes or dates of messages while it is still collecting those
    whose bodies it wants has to wait for the bodies: it asks for rows one by one,
    and with the queue it would get one body at a time. */
-static void fetch_add_queue(struct fetch_ctx *ctx)
+static void fetch_add_queue(struct pgbox_fetch_ctx *ctx)
 {
 	enum pgbox_fetch_what queued = 0;
 	struct pgbox_mail *mail;
@@ -461,32 +391,33 @@ static void fetch_add_queue(struct fetch_ctx *ctx)
 		(queued & PGBOX_FETCH_BODY) == 0;
 	if (ctx->with_queue)
 		ctx->what |= queued;
+	ctx->batch = ctx->with_queue && (ctx->what & PGBOX_FETCH_BODY) != 0;
+	if (ctx->batch)
+		ctx->mbox->fetch_batch++;
 }
 
-int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+/* Ask for what isn't there, nor on its way. */
+static int fetch_ask(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 {
 	struct mail *_mail = &mail->imail.mail.mail;
-	struct fetch_ctx ctx = {
+	struct pgbox_fetch_ctx ctx = {
 		.mbox = PGBOX_MAILBOX(_mail->box),
 		.need = what,
 		.what = what | mail->want,
 		.mail = mail,
 		.keep = pgbox_content_is_kept(mail),
 	};
-	int ret;
+	const bool missed = mail->missed;
+	int ret = 0;
 
-	if (pgbox_fetch_have(mail, what))
-		return 0;
-	if (fetch_from_ahead(mail, ctx.what)) {
-		pgbox_fetch_dequeue(mail);
-		return 0;
+	if (!missed) {
+		fetch_add_queue(&ctx);
+		ctx.read_ahead = fetch_want_ahead(mail, &ctx);
+		ret = fetch_together(&ctx);
 	}
-	fetch_add_queue(&ctx);
-	ctx.read_ahead = fetch_want_ahead(mail, &ctx);
-	ret = fetch_together(&ctx);
-	if (ret == 0 && !fetch_is_done(mail, what) && ctx.what != 0) {
+	if (ret == 0 && !fetch_is_done(mail, what) &&
+	    (missed || ctx.what != 0)) {
 		/* the bytes of others came first: this one alone */
-		ctx.read_ahead = FALSE;
 		ret = fetch_alone(&ctx);
 	}
 	if (ret == 0 && !fetch_is_done(mail, what)) {
@@ -496,4 +427,23 @@ int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
 		ret = -1;
 	}
 	return ret;
+}
+
+int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what)
+{
+	struct pgbox_mailbox *mbox = PGBOX_MAILBOX(mail->imail.mail.mail.box);
+
+	if (!pgbox_fetch_have(mail, what) && pgbox_coming_wait(mail) < 0)
+		return -1;
+	if (!fetch_is_done(mail, what)) {
+		if (pgbox_ahead_get(mail, what | mail->want)) {
+			pgbox_fetch_dequeue(mail);
+			return 0;
+		}
+		pgbox_coming_settle(mbox);
+		if (fetch_ask(mail, what) < 0)
+			return -1;
+	}
+	pgbox_coming_go_on(mail);
+	return 0;
 }

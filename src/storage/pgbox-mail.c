@@ -41,6 +41,7 @@ static void pgbox_mail_close(struct mail *_mail)
 	index_mail_close(_mail);
 	mail->have_row = FALSE;
 	mail->have = 0;
+	mail->batch = 0;
 	buffer_free(&mail->header);
 	buffer_free(&mail->head);
 }
@@ -174,6 +175,9 @@ static int pgbox_mail_precache(struct mail *_mail)
 
 int pgbox_mail_need_row(struct mail *_mail)
 {
+	/* what came along with another mail is here as if it were cached */
+	if (!_mail->expunged && pgbox_fetch_row_from_ahead(PGBOX_MAIL(_mail)))
+		return 0;
 	if (!mail_metadata_access_start(_mail))
 		return -1;
 	if (_mail->expunged) {

@@ -29,6 +29,12 @@ struct pgbox_mail {
 	/* waiting for the next fetch, and for what besides the row */
 	bool queued;
 	enum pgbox_fetch_what want;
+	/* queued, and on its way (pgbox-coming.c) */
+	bool coming;
+	/* queued, but it didn't come, though what was asked for behind it did */
+	bool missed;
+	/* what came last belongs to this batch of the mailbox; 0: nothing */
+	unsigned int batch;
 
 	/* What has been fetched. The bytes are freed when the mail closes. */
 	bool have_row;
@@ -86,7 +92,11 @@ bool pgbox_fetch_have(struct pgbox_mail *mail, enum pgbox_fetch_what what);
    Returns 0; -1 with the mail
    marked expunged if the message is gone, or with the mailbox's error set. */
 int pgbox_fetch(struct pgbox_mail *mail, enum pgbox_fetch_what what);
+/* Returns TRUE if the mail's row came along with another message. */
+bool pgbox_fetch_row_from_ahead(struct pgbox_mail *mail);
 /* Forget what waits in the mailbox. */
 void pgbox_fetch_close(struct pgbox_mailbox *mbox);
+/* Forget what is on its way (pgbox-coming.c). */
+void pgbox_coming_close(struct pgbox_mailbox *mbox);
 
 #endif

@@ -69,6 +69,7 @@ static int mailbox_find(struct pgbox_mailbox *mbox)
 	mbox->uidvalidity = row.uidvalidity;
 	mbox->epoch = row.epoch;
 	mbox->open_modseq = row.highest_modseq;
+	mbox->open_messages = row.messages;
 	return 0;
 }
 
@@ -86,6 +87,7 @@ static void mailbox_free_arrays(struct pgbox_mailbox *mbox)
 	if (!array_is_created(&mbox->keyword_map))
 		return;
 	i_assert(array_count(&mbox->fetch_queue) == 0);
+	pgbox_coming_close(mbox);
 	array_free(&mbox->keyword_map);
 	array_free(&mbox->fetch_queue);
 	pgbox_fetch_close(mbox);

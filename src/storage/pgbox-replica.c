@@ -44,8 +44,9 @@ int pgbox_replica_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	int ret;
 
 	ret = pgbox_pull_begin(mbox->replica, mbox->mailbox_id, since,
-			       pgbox_keyword_last(mbox), pull_r, counters_r,
-			       &error);
+			       pgbox_keyword_last(mbox),
+			       pgbox_sync_is_pull_small(mbox, since),
+			       pull_r, counters_r, &error);
 	if (ret < 0)
 		pgbox_conn_leave_out(mbox->replica, &error);
 	if (ret <= 0)

@@ -19,10 +19,10 @@
 #include "pgbox-thread.h"
 #include "pgbox-storage.h"
 
-/* Messages that are asked for together with the first one of a search, where
-   the administrator set no mail_prefetch_count. Bodies are bounded by bytes
-   besides, see pgbox-fetch.c. */
-#define PGBOX_PREFETCH_COUNT 100
+/* Messages that a search announces, where the administrator set no
+   mail_prefetch_count. Half as many bodies are asked for together. They are bounded
+   by bytes besides, see pgbox-fetch.c. */
+#define PGBOX_PREFETCH_COUNT 200
 #define PGBOX_PURGE_LIMIT 1000
 
 static struct event_category event_category_pgbox = {

@@ -39,6 +39,7 @@ struct pgbox_index_header {
 	uint32_t unused;
 };
 
+struct pgbox_coming;
 struct pgbox_mail;
 struct pgbox_notify_watch;
 struct pgbox_row_ahead;
@@ -66,6 +67,8 @@ struct pgbox_mailbox {
 	   sync after open needs no round trip if the index is there already.
 	   0: used up. */
 	uint64_t open_modseq;
+	/* how many messages that lookup saw */
+	uint32_t open_messages;
 
 	/* When the index was last known to be current: a sync in the same turn
 	   of the ioloop asks nothing. */
@@ -94,6 +97,10 @@ struct pgbox_mailbox {
 
 	/* see pgbox-fetch.c */
 	ARRAY(struct pgbox_mail *) fetch_queue;
+	/* how many batches were asked for */
+	unsigned int fetch_batch;
+	/* see pgbox-coming.c; NULL: nothing is on its way */
+	struct pgbox_coming *coming;
 	ARRAY(struct pgbox_row_ahead) rows_ahead;
 	/* the UIDs that rows_ahead was asked for; 0: none */
 	uint32_t ahead_first_uid, ahead_last_uid;

@@ -23,9 +23,18 @@
    session: each that is gone takes 20 bytes of the log. */
 #define PGBOX_SYNC_MAX_NEW_UIDS 10000
 
+/* Rows of a pull that may be in memory at once: some 200 bytes each. */
+#define PGBOX_SYNC_MAX_SMALL_PULL 10000
+
 /*
  * Pulls
  */
+
+bool pgbox_sync_is_pull_small(struct pgbox_mailbox *mbox, uint64_t since)
+{
+	/* of a part it isn't known */
+	return since == 0 && mbox->open_messages <= PGBOX_SYNC_MAX_SMALL_PULL;
+}
 
 /* Ask for what changed after since. Returns 1, or -1 with the mailbox's error
    set, for a mailbox that is gone too. */
@@ -38,8 +47,9 @@ sync_pull_begin(struct pgbox_mailbox *mbox, uint64_t since,
 	int ret;
 
 	ret = pgbox_pull_begin(mbox->conn, mbox->mailbox_id, since,
-			       pgbox_keyword_last(mbox), pull_r, counters_r,
-			       &error);
+			       pgbox_keyword_last(mbox),
+			       pgbox_sync_is_pull_small(mbox, since),
+			       pull_r, counters_r, &error);
 	if (ret < 0)
 		pgbox_mailbox_set_error(&mbox->box, &error);
 	else if (ret == 0) {

@@ -13,6 +13,9 @@ struct pgbox_pull_counters;
    had when it was opened: the store's epoch or UIDVALIDITY is another one. */
 bool pgbox_sync_is_other_mailbox(struct pgbox_mailbox *mbox,
 				 const struct pgbox_pull_counters *counters);
+/* Returns TRUE if the rows of a pull after since are few enough to be collected in
+   memory. */
+bool pgbox_sync_is_pull_small(struct pgbox_mailbox *mbox, uint64_t since);
 /* Pull into a locked, once filled index (lock->hdr.last_synced != 0), before
    the caller writes changes of its own that the database has committed.
    lock->hdr follows. Returns 1; 0 if the bounds couldn't be kept, so that all

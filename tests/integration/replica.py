@@ -260,6 +260,28 @@ def test_dies_while_it_is_read(lab):
 
 @only("pgbox")
 @timeout(120)
+def test_dies_between_batches(lab):
+    """While the next batch of bodies is on its way from it: the primary goes on."""
+    reader = Reader(lab, "ahead")
+    count = 300
+    user = filled(lab, count, 500)
+    wanted = {number + 1: simple(number) + b"x" * 70 * 500 for number in range(count)}
+    lab.replica.catch_up()
+    client = selected(lab, reader, user)
+    primary, replica = reader.count(lambda: eq(bodies(client, 1, count), wanted))
+    eq((primary, replica > 4), (0, True), "all from the replica")
+    tag = client.send("FETCH 1:* BODY.PEEK[]")
+    time.sleep(0.5)
+    reader.replica.refuse()
+    reply = client.finish(tag, timeout=60)
+    eq({number: values["BODY[]"] for number, values in reply.fetches().items()}, wanted)
+    has(LEFT_OUT, "".join(warnings(reader.node)))
+    eq(reader.node.bad_log_lines(), [])
+    reader.replica.disarm()
+
+
+@only("pgbox")
+@timeout(120)
 def test_replica_of_another_store(lab):
     """A mistake in a setting shows nobody the mail of others."""
     os.mkdir(os.path.join(lab.dir, "foreign-store"))

@@ -243,12 +243,25 @@ $$ SELECT count(*), count(DISTINCT s.value) FROM iso.seen AS s $$;
 
 -- -- reading
 
--- What mailbox-pull says.
+-- What a node asks: mailbox-pull, or mailbox-pull-all if it has nothing.
+CREATE FUNCTION iso.pulled(p_box bigint, p_since bigint)
+RETURNS TABLE (kind smallint, uid bigint, modseq bigint, flags smallint, keywords smallint[], info bigint[], keyword text)
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_since = 0 THEN
+    RETURN QUERY SELECT p.* FROM stmt.mailbox_pull_all(p_box, 0) AS p;
+  ELSE
+    RETURN QUERY SELECT p.* FROM stmt.mailbox_pull(p_box, p_since, 0) AS p;
+  END IF;
+END
+$$;
+
+-- What that says.
 CREATE FUNCTION iso.pull(p_box text, p_since bigint)
 RETURNS TABLE (what text, uid bigint, modseq bigint, flags smallint, keywords text) LANGUAGE sql AS $$
   SELECT CASE p.kind WHEN 0 THEN 'counters' WHEN 1 THEN 'message' WHEN 2 THEN 'expunged' ELSE 'keyword' END,
          p.uid, p.modseq / 65536, p.flags, COALESCE(p.keyword, iso.keywords(iso.box(p_box), p.keywords))
-    FROM stmt.mailbox_pull(iso.box(p_box), p_since * 65536, 0) AS p
+    FROM iso.pulled(iso.box(p_box), p_since * 65536) AS p
    ORDER BY p.kind NOT IN (0, 3), p.kind = 3, p.uid
 $$;
 
@@ -271,7 +284,7 @@ BEGIN
   SELECT n.modseq, n.uid_next INTO v_since, v_next FROM iso.node AS n WHERE n.pid = pg_backend_pid() AND n.mailbox_id = v_box;
   v_since := COALESCE(v_since, 0);
   late := 0;
-  FOR v_row IN SELECT p.* FROM stmt.mailbox_pull(v_box, v_since, 0) AS p LOOP
+  FOR v_row IN SELECT p.* FROM iso.pulled(v_box, v_since) AS p LOOP
     IF v_row.kind = 0 THEN
       uid_next := v_row.uid;
       modseq := v_row.modseq;

@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from sqllib import (ANSWERED, DELETED, FLAGGED, SEEN, STEP, array, refused, with_store)
+from sqllib import (ANSWERED, DELETED, FLAGGED, SEEN, SQL_DIR, STEP, array, refused, with_store)
 from tap import eq
 
 SEED = int(os.environ.get("PGBOX_TEST_SEED") or time.time())
@@ -205,6 +205,27 @@ def test_pull(store):
     # a node that is ahead, after a restore, hears the counters
     eq(len(store.pull(inbox, level * 1000)[0]), 1)
     eq(sum(map(len, store.pull(0).values())), 0)
+
+
+@with_store
+def test_pull_of_everything(store):
+    """The statement says what the function does, in the same order; and nothing of a mailbox that is gone."""
+    inbox = filled(store, 5)
+    store.store(inbox, [2, 4], add=SEEN, keywords_add="foo")
+    store.store(inbox, [3], keywords_add="bar")
+    store.expunge(inbox, [1])
+    with open(os.path.join(SQL_DIR, "stmt", "mailbox-pull-all.sql")) as handle:
+        store.db.sql("PREPARE pull_all (bigint, integer) AS\n" + handle.read())
+    for keywords in (0, 1, 2):
+        rows = store.db.sql("EXECUTE pull_all(%d, %d)" % (inbox, keywords))
+        eq(rows, store.db.sql("SELECT * FROM pgbox.mailbox_pull(%d, 0, %d)" % (inbox, keywords)))
+        eq([row[0] for row in rows], ["0"] + ["3"] * (2 - keywords) + ["1"] * 4)
+    eq([row[1] for row in rows if row[0] == "1"], ["2", "3", "4", "5"])
+    # the messages are left to the statement
+    eq([len(found) for found in store.pull(inbox, -1).values()], [1, 0, 0, 2])
+    eq(store.pull(inbox, -1)[0], store.pull(inbox)[0])
+    store.admin.sql("UPDATE pgbox.mailbox SET deleted_at = now() WHERE mailbox_id = %d" % inbox)
+    eq(store.db.sql("EXECUTE pull_all(%d, 0)" % inbox), [])
 
 
 @with_store

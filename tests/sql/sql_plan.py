@@ -70,10 +70,21 @@ def test_plans(store):
             plan = store.db.sql("DISCARD PLANS; SET enable_seqscan = off; EXPLAIN " + stmt.execute())
             store.db.sql("RESET enable_seqscan")
             has(stmt.plan, str(plan), stmt.name)
+    pull_of_all(store, mailbox)
     pulls(store, mailbox)
     small_changes(store, mailbox)
     lookups(store, account)
     history(store, mailbox)
+
+
+def pull_of_all(store, mailbox):
+    """Messages are sent while they are read, after the counters: nothing is sorted, nothing runs in parallel."""
+    store.db.sql("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+    plan = "\n".join(row[0] for row in store.db.sql("EXPLAIN EXECUTE stmt_mailbox_pull_all(%d, 0)" % mailbox))
+    store.db.sql("RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size")
+    true(plan.startswith("Append"), plan)
+    true(plan.index("Function Scan on mailbox_pull") < plan.index("message_state_pkey"), plan)
+    eq(re.findall("Sort|Parallel|Gather", plan), [], plan)
 
 
 def pulls(store, mailbox):

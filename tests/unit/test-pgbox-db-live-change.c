@@ -214,8 +214,8 @@ static const char *pull(uint64_t since, unsigned int last_keyword,
 	string_t *str = t_str_new(64);
 	int ret;
 
-	if (ok(pgbox_pull_begin(conn, box_id, since, last_keyword, &pull,
-				counters_r, &error)) <= 0)
+	if (ok(pgbox_pull_begin(conn, box_id, since, last_keyword, since == 0,
+				&pull, counters_r, &error)) <= 0)
 		return "no pull";
 	while ((ret = ok(pgbox_pull_next(pull, &row, &error))) > 0) {
 		switch (row.kind) {
@@ -271,15 +271,15 @@ void test_pull(void)
 	test_assert(!counters2.have_expunges);
 
 	/* not read to the end */
-	test_assert(ok(pgbox_pull_begin(conn, box_id, 0, 0, &cut, &counters,
-					&error)) == 1);
+	test_assert(ok(pgbox_pull_begin(conn, box_id, 0, 0, FALSE, &cut,
+					&counters, &error)) == 1);
 	test_assert(ok(pgbox_pull_next(cut, &row, &error)) == 1);
 	pgbox_pull_end(&cut);
 	test_assert(ok(pgbox_recent_claim(conn, box_id, 1, &first_uid,
 					  &error)) == 0);
 	/* no mailbox */
-	test_assert(ok(pgbox_pull_begin(conn, INT64_MAX, 0, 0, &cut, &counters,
-					&error)) == 0);
+	test_assert(ok(pgbox_pull_begin(conn, INT64_MAX, 0, 0, TRUE, &cut,
+					&counters, &error)) == 0);
 	test_assert(cut == NULL);
 	test_end();
 }

@@ -275,6 +275,124 @@ static void test_back_pressure(void)
 	       "exec:insert-item exec:rollback sync exec:rollback sync finish");
 }
 
+/*
+ * A statement sent ahead
+ */
+
+static unsigned int end_count;
+static struct pgbox_ahead_end ended;
+
+static void ahead_ended(const struct pgbox_ahead_end *end,
+			void *context ATTR_UNUSED)
+{
+	end_count++;
+	ended = *end;
+}
+
+static struct pgbox_ahead *send_ahead(void)
+{
+	struct pgbox_params *params = pgbox_params_new();
+
+	row_count = end_count = 0;
+	i_zero(&ended);
+	pgbox_params_int32(params, 1);
+	return pgbox_ahead_send(conn, PGBOX_STMT_ONE_ROW, params, 0,
+				count_row, ahead_ended, NULL);
+}
+
+static int query_item(void)
+{
+	struct pgbox_result *result;
+
+	if (pgbox_query(conn, PGBOX_STMT_COUNT_ITEMS, NULL,
+			PGBOX_EXEC_REPEATABLE, &result, &error) < 0)
+		return -1;
+	pgbox_result_free(&result);
+	return 0;
+}
+
+/* There is a link, and nothing else under way. */
+static void start_idle(const char *name, const struct fake_pq_step *steps)
+{
+	start(name, steps);
+	test_assert(pgbox_pipeline_commit(&pipeline, &error) == 0);
+}
+
+static void test_ahead(void)
+{
+	static const struct fake_pq_step steps[] = {
+		{ "one-row", FAKE_PQ_ROWS, 3, NULL },
+		{ "one-row", FAKE_PQ_ROWS, 2, NULL },
+		{ "one-row", FAKE_PQ_ROWS, 4, NULL },
+		{ "one-row", FAKE_PQ_ROWS, 5, NULL },
+		{ NULL, 0, 0, NULL }
+	};
+	struct pgbox_ahead *ahead;
+
+	start_idle("ahead: read by who needs the link", steps);
+	ahead = send_ahead();
+	test_assert(ahead != NULL && row_count == 0 && end_count == 0);
+	test_assert(query_item() == 0);
+	test_assert(row_count == 3 && end_count == 1);
+	test_assert(ended.error.kind == PGBOX_ERROR_NONE && !ended.overdue);
+
+	/* read by who has sent it */
+	ahead = send_ahead();
+	while (pgbox_ahead_read(ahead, TRUE)) ;
+	test_assert(row_count == 2 && end_count == 1);
+	test_assert(conn->state == PGBOX_CONN_IDLE);
+
+	/* not wanted any more: the link stays */
+	ahead = send_ahead();
+	pgbox_ahead_cancel(&ahead);
+	test_assert(ahead == NULL && row_count == 0 && end_count == 0);
+	test_assert(conn->state == PGBOX_CONN_IDLE);
+
+	/* released */
+	test_assert(send_ahead() != NULL);
+	pgbox_conn_release(conn);
+	test_assert(row_count == 5 && end_count == 1);
+	test_assert(conn->state == PGBOX_CONN_CLOSED);
+
+	/* no link is made for it */
+	test_assert(send_ahead() == NULL);
+	finish("connect exec:begin exec:commit sync "
+	       "prepare:one-row exec:one-row sync "
+	       "prepare:count-items exec:count-items sync "
+	       "exec:one-row sync exec:one-row sync exec:one-row sync finish");
+}
+
+static void test_ahead_dies(void)
+{
+	static const struct fake_pq_step steps[] = {
+		{ "one-row", FAKE_PQ_DIE, 0, NULL },
+		{ "one-row", FAKE_PQ_ERROR, 0, "53100" },
+		{ "one-row", FAKE_PQ_DEAF, 0, NULL },
+		{ NULL, 0, 0, NULL }
+	};
+
+	start_idle("ahead: failures are of no concern to others", steps);
+	test_assert(send_ahead() != NULL);
+	test_assert(query_item() == 0);
+	test_assert(end_count == 1 && ended.error.kind == PGBOX_ERROR_LOST);
+	test_assert(!ended.overdue);
+
+	test_assert(send_ahead() != NULL);
+	test_assert(query_item() == 0);
+	test_assert(end_count == 1 && ended.error.kind == PGBOX_ERROR_FULL);
+
+	test_assert(send_ahead() != NULL);
+	test_assert(query_item() == 0);
+	test_assert(end_count == 1 && ended.error.kind == PGBOX_ERROR_LOST);
+	test_assert(ended.overdue);
+	finish("connect exec:begin exec:commit sync "
+	       "prepare:one-row exec:one-row sync finish "
+	       "connect prepare:count-items exec:count-items sync "
+	       "prepare:one-row exec:one-row sync exec:count-items sync "
+	       "exec:one-row sync cancel finish "
+	       "connect prepare:count-items exec:count-items sync finish");
+}
+
 int main(void)
 {
 	static void (*const tests[])(void) = {
@@ -287,6 +405,8 @@ int main(void)
 		test_plan_lost,
 		test_plan_skipped,
 		test_back_pressure,
+		test_ahead,
+		test_ahead_dies,
 		NULL
 	};
 

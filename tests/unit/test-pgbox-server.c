@@ -188,11 +188,81 @@ static void test_rows(void)
 	pgbox_result_free(&result);
 	test_assert(query_int(PGBOX_STMT_VOID, 0, 0) == 0);
 
+	/* all at once */
+	i = 0;
+	test_assert(pgbox_query(conn, PGBOX_STMT_MANY_ROWS, params,
+				PGBOX_EXEC_REPEATABLE | PGBOX_EXEC_COLLECT,
+				&result, &error) == 0);
+	while (pgbox_result_next(result, &error) > 0)
+		test_assert(pgbox_result_int32(result, 0) == ++i);
+	test_assert(i == 20000);
+	pgbox_result_free(&result);
+
 	test_assert(pgbox_query(conn, PGBOX_STMT_MANY_ROWS, params, 0,
 				&result, &error) == 0);
 	pgbox_result_free(&result);
+	test_assert(pgbox_query(conn, PGBOX_STMT_MANY_ROWS, params,
+				PGBOX_EXEC_COLLECT, &result, &error) == 0);
+	test_assert(pgbox_result_next(result, &error) == 1);
+	pgbox_result_free(&result);
 	test_assert(conn->state == PGBOX_CONN_IDLE);
 	test_assert(query_count() == 0);
+	pgbox_conn_unref(&conn);
+	test_end();
+}
+
+static void ahead_row(struct pgbox_result *result, void *context)
+{
+	int32_t *i = context;
+
+	test_assert(pgbox_result_int32(result, 0) == ++*i);
+}
+
+static void ahead_end(const struct pgbox_ahead_end *end, void *context)
+{
+	int32_t *i = context;
+
+	test_assert(end->error.kind == PGBOX_ERROR_NONE && *i == 20000);
+	*i = -1;
+}
+
+static void test_ahead(void)
+{
+	struct pgbox_params *params = pgbox_params_new();
+	struct pgbox_ahead *ahead;
+	int32_t i;
+	unsigned int flags;
+
+	test_begin("a statement sent ahead");
+	conn_open();
+	test_assert(query_count() == 0);
+	pgbox_params_int32(params, 20000);
+	for (flags = 0; flags <= PGBOX_EXEC_COLLECT;
+	     flags += PGBOX_EXEC_COLLECT) {
+		/* somebody else needs the link */
+		i = 0;
+		test_assert(pgbox_ahead_send(conn, PGBOX_STMT_MANY_ROWS,
+					     params, flags, ahead_row,
+					     ahead_end, &i) != NULL);
+		test_assert(i == 0);
+		test_assert(query_count() == 0);
+		test_assert(i == -1);
+		/* read in pieces */
+		i = 0;
+		ahead = pgbox_ahead_send(conn, PGBOX_STMT_MANY_ROWS, params,
+					 flags, ahead_row, ahead_end, &i);
+		if (pgbox_ahead_read(ahead, FALSE)) {
+			while (pgbox_ahead_read(ahead, TRUE))
+				test_assert(i > 0);
+		}
+		test_assert(i == -1);
+		/* not wanted */
+		i = 0;
+		ahead = pgbox_ahead_send(conn, PGBOX_STMT_MANY_ROWS, params,
+					 flags, ahead_row, ahead_end, &i);
+		pgbox_ahead_cancel(&ahead);
+		test_assert(i == 0 && conn->state == PGBOX_CONN_IDLE);
+	}
 	pgbox_conn_unref(&conn);
 	test_end();
 }
@@ -495,6 +565,7 @@ int main(void)
 	static void (*const tests[])(void) = {
 		test_types,
 		test_rows,
+		test_ahead,
 		test_errors,
 		test_restart,
 		test_stale_plans,
