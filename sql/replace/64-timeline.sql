@@ -174,7 +174,9 @@ $$;
 COMMENT ON FUNCTION pgbox.link_check(integer, integer, uuid[], bigint[]) IS 'What each link of a node begins with: is the schema of one of these versions, are the counters good for this timeline (else they jump), and is this store as new as the node has seen it? Returns what it is to remember';
 
 -- Each write runs this: so it is STABLE, for what is VOLATILE gets one more setting
--- (90-grants.sql), and timeline_now() is written out, which is a tenth of the time.
+-- (90-grants.sql), and timeline_now() is written out, which is a tenth of the time. With
+-- arguments it is rule_refuse_others() as well: two looks in one function, for each
+-- change of messages runs it.
 CREATE OR REPLACE FUNCTION pgbox.timeline_guard()
 RETURNS trigger
 LANGUAGE plpgsql STABLE
@@ -183,30 +185,10 @@ AS $$
 DECLARE
   v_timeline integer;
 BEGIN
-  SELECT s.timeline INTO v_timeline FROM pgbox.store AS s;
-  IF v_timeline <> ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer THEN
-    RAISE EXCEPTION 'the counters are not good for this timeline: commits may have been lost'
-      USING ERRCODE = 'PB014', HINT = 'The next new connection of Dovecot mends it, and so does SELECT pgbox.after_failover().';
-  END IF;
-  RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION pgbox.timeline_guard() IS 'Trigger: after a failover counters have to jump before they are used';
-
--- Two looks in one function, for each change of messages runs it: rule_refuse_others()
--- and timeline_guard().
-CREATE OR REPLACE FUNCTION pgbox.counter_guard()
-RETURNS trigger
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  v_timeline integer;
-BEGIN
-  IF current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner' THEN
-    RAISE EXCEPTION 'counters are not to be changed by hand'
-      USING ERRCODE = 'PB010', HINT = 'They follow from what is changed; pgbox.mailbox_repair() counts anew.',
-            TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
+  IF TG_NARGS > 0
+     AND (current_setting('vacuum_multixact_freeze_table_age') <> '1885823608' OR current_user <> 'pgbox_owner') THEN
+    RAISE EXCEPTION '%', TG_ARGV[0]
+      USING ERRCODE = 'PB010', HINT = TG_ARGV[1], TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA;
   END IF;
   SELECT s.timeline INTO v_timeline FROM pgbox.store AS s;
   IF v_timeline <> ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer THEN
@@ -216,7 +198,7 @@ BEGIN
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION pgbox.counter_guard() IS 'Trigger: counters are not changed by hand, and after a failover they have to jump before they are used';
+COMMENT ON FUNCTION pgbox.timeline_guard() IS 'Trigger: after a failover counters have to jump before they are used; with arguments, as those of rule_refuse(), they are not changed by hand either';
 
 CREATE OR REPLACE TRIGGER account_timeline
   BEFORE UPDATE OF last_uidvalidity, list_modseq ON pgbox.account

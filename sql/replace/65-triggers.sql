@@ -254,7 +254,9 @@ COMMENT ON TRIGGER mailbox_refuse_insert ON pgbox.mailbox IS 'Not to be done by 
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_write
   BEFORE INSERT OR UPDATE ON pgbox.mailbox_counter
   FOR EACH STATEMENT
-  EXECUTE FUNCTION pgbox.counter_guard();
+  EXECUTE FUNCTION pgbox.timeline_guard(
+    'counters are not to be changed by hand',
+    'They follow from what is changed; pgbox.mailbox_repair() counts anew.');
 COMMENT ON TRIGGER mailbox_counter_refuse_write ON pgbox.mailbox_counter IS 'Not to be done by hand, and no UID or modseq is given out twice after a failover';
 
 CREATE OR REPLACE TRIGGER mailbox_counter_refuse_delete
